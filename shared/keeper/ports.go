@@ -118,10 +118,20 @@ type Tokens struct {
 	Scopes           []string
 }
 
-// Identity is who a token belongs to.
+// Identity is who a token belongs to: LinkedIn's sub is pairwise, so it names a
+// member only together with the app's client id.
 type Identity struct {
-	Subject string
-	Profile Profile
+	ClientID string
+	Subject  string
+	Profile  Profile
+}
+
+// Authorization is one trip of a browser to the consent page and back. Nonce
+// and Verifier (PKCE) are zero where the provider's profile switches them off,
+// as LinkedIn's does.
+type Authorization struct {
+	State, Nonce, Verifier secret.String
+	IssuedAt               time.Time
 }
 
 // Inspection is what introspection says of an access token.
