@@ -93,6 +93,9 @@ type Incident struct {
 	Records  []Record  `json:"records,omitempty"`  // at most 3
 }
 
+// KeepIncidents is how long after its beginning an incident is kept.
+const KeepIncidents = 90 * 24 * time.Hour
+
 // Desk keeps the control item and the incidents.
 type Desk interface {
 	// Control reads consistently; the zero Control when none was stored yet.
@@ -101,8 +104,9 @@ type Desk interface {
 	PutControl(ctx context.Context, c Control, old string) error
 	// PutIncident stores i, in place of one with the same ID and OpenedAt.
 	PutIncident(ctx context.Context, i Incident) error
-	// Incidents returns those opened at since or later, newest first. It is for
-	// people: it may cost what is stored.
+	// Incidents returns those opened at since or later, and less than
+	// KeepIncidents ago, newest first. It is for people: it may cost what is
+	// stored.
 	Incidents(ctx context.Context, since time.Time) ([]Incident, error)
 }
 
@@ -116,6 +120,7 @@ type Tokens struct {
 	Refresh          secret.String
 	RefreshExpiresAt time.Time
 	Scopes           []string
+	Subject          string // of the ID token that came along; "" when none did
 }
 
 // Identity is who a token belongs to: LinkedIn's sub is pairwise, so it names a
