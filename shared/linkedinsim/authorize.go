@@ -255,7 +255,10 @@ type memberChoice struct {
 	Chosen   bool
 }
 
-type errorPage struct{ Message string }
+type errorPage struct {
+	Message string
+	Back    string // address of a link back; "": none
+}
 
 var scopeText = map[string]string{
 	"openid":          "Know who you are: your LinkedIn identifier for this app",

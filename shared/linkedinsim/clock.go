@@ -1,6 +1,8 @@
 package linkedinsim
 
 import (
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -36,3 +38,17 @@ func (c *Clock) Advance(d time.Duration) {
 	defer c.mu.Unlock()
 	c.at, c.ahead = c.at.Add(d), c.ahead+d
 }
+
+const day = 24 * time.Hour
+
+// parseSpan reads what time.ParseDuration reads, and whole days: "59d".
+func parseSpan(s string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if n, err := strconv.Atoi(days); err == nil && n > -100_000 && n < 100_000 {
+			return time.Duration(n) * day, nil
+		}
+	}
+	return time.ParseDuration(s)
+}
+
+func (c *Clock) frozen() bool { return !c.running }

@@ -88,47 +88,21 @@ func (f Fault) check() error {
 	return nil
 }
 
-// wireFault is a Fault in JSON.
-type wireFault struct {
-	plainFault
-	For        string `json:"for,omitempty"`
-	RetryAfter string `json:"retry_after,omitempty"`
-}
-
-type plainFault Fault
-
 // MarshalJSON writes durations as text.
 func (f Fault) MarshalJSON() ([]byte, error) {
-	w := wireFault{plainFault: plainFault(f)}
+	type plain Fault
+	wire := struct {
+		plain
+		For        string `json:"for,omitempty"`
+		RetryAfter string `json:"retry_after,omitempty"`
+	}{plain: plain(f)}
 	if f.For != 0 {
-		w.For = f.For.String()
+		wire.For = f.For.String()
 	}
 	if f.RetryAfter != 0 {
-		w.RetryAfter = f.RetryAfter.String()
+		wire.RetryAfter = f.RetryAfter.String()
 	}
-	return json.Marshal(w)
-}
-
-// UnmarshalJSON reads what MarshalJSON writes.
-func (f *Fault) UnmarshalJSON(data []byte) error {
-	var w wireFault
-	if err := json.Unmarshal(data, &w); err != nil {
-		return err
-	}
-	for _, d := range []struct {
-		text string
-		into *time.Duration
-	}{{w.For, &w.plainFault.For}, {w.RetryAfter, &w.plainFault.RetryAfter}} {
-		if d.text == "" {
-			continue
-		}
-		var err error
-		if *d.into, err = time.ParseDuration(d.text); err != nil {
-			return err
-		}
-	}
-	*f = Fault(w.plainFault)
-	return nil
+	return json.Marshal(wire)
 }
 
 // Fault makes LinkedIn ill from the next call on. It adds to the faults that

@@ -5,14 +5,14 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
-	"strings"
 	"time"
 )
 
 // Switches are the choices LinkedIn made, documented otherwise, or leaves in
 // the dark. The zero Switches is LinkedIn as observed, so each field names the
-// departure from it. In JSON and on the control page a duration is written as
-// Go writes it ("90s", "24h") and the names are those of the json tags.
+// departure from it. On the control page and in JSON, where the names are those
+// of the json tags, a duration is written as Go writes it ("90s"), or in days
+// ("59d").
 type Switches struct {
 	DocErrorCodes    bool   `json:"doc_error_codes" about:"documented error codes (invalid_redirect_uri, invalid_client_id) instead of those really sent (invalid_request, invalid_client)"`
 	MessagePeriod    bool   `json:"message_period" about:"a period at the end of the text that refuses a refresh token"`
@@ -55,8 +55,6 @@ type Switches struct {
 	TwoLeggedLifetime time.Duration `json:"two_legged_lifetime" about:"0: 30m"`
 	IDTokenLifetime   time.Duration `json:"id_token_lifetime" about:"0: 1h"`
 }
-
-const day = 24 * time.Hour
 
 func (s Switches) codeLifetime() time.Duration    { return orDefault(s.CodeLifetime, 30*time.Minute) }
 func (s Switches) accessLifetime() time.Duration  { return orDefault(s.AccessLifetime, 60*day) }
@@ -117,7 +115,7 @@ func (s *Switches) set(name, text string) error {
 		switch f.Interface().(type) {
 		case time.Duration:
 			var d time.Duration
-			if d, err = time.ParseDuration(text); err == nil && d < 0 {
+			if d, err = parseSpan(text); err == nil && d < 0 {
 				err = fmt.Errorf("%s is negative", text)
 			}
 			f.SetInt(int64(d))
@@ -147,26 +145,4 @@ func (s Switches) MarshalJSON() ([]byte, error) {
 		all[one.Name] = one.Value
 	}
 	return json.Marshal(all)
-}
-
-// UnmarshalJSON changes the switches that data names and leaves the others.
-func (s *Switches) UnmarshalJSON(data []byte) error {
-	var some map[string]json.RawMessage
-	if err := json.Unmarshal(data, &some); err != nil {
-		return err
-	}
-	next := *s
-	for name, raw := range some {
-		text := strings.TrimSpace(string(raw))
-		if strings.HasPrefix(text, `"`) {
-			if err := json.Unmarshal(raw, &text); err != nil {
-				return err
-			}
-		}
-		if err := next.set(name, text); err != nil {
-			return err
-		}
-	}
-	*s = next
-	return nil
 }
