@@ -85,7 +85,7 @@ func (s *Sim) posts(c *call) answer {
 	}
 	if !activeVersion(version, c.now) {
 		expanded := version
-		if len(version) == 6 {
+		if len(version) == 6 && versionGrammar.MatchString(version) {
 			expanded += "01"
 		}
 		return apiError(426, 0, "NONEXISTENT_VERSION", "Requested version "+expanded+" is not active")

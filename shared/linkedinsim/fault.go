@@ -82,6 +82,12 @@ func (f Fault) check() error {
 	default:
 		return fmt.Errorf("linkedinsim: fault: no kind is named %q", f.Kind)
 	}
+	switch f.Endpoint {
+	case EveryEndpoint, AuthorizeEndpoint, TokenEndpoint, IntrospectEndpoint, RevokeEndpoint, UserinfoEndpoint,
+		PostsEndpoint, JWKSEndpoint, DiscoveryEndpoint:
+	default:
+		return fmt.Errorf("linkedinsim: fault: no endpoint is named %q", f.Endpoint)
+	}
 	if f.Times < 0 || f.For < 0 || f.RetryAfter < 0 {
 		return fmt.Errorf("linkedinsim: fault: a negative number")
 	}

@@ -46,7 +46,7 @@ func newState() state {
 }
 
 // pruneFloor is how many tokens are held before dead ones are forgotten.
-const pruneFloor = 20_000
+const pruneFloor = 5_000
 
 type grantKey struct{ client, member string }
 
@@ -150,12 +150,14 @@ func isKind(kind string) func(*token) bool { return func(t *token) bool { return
 // RemoveApp is the member removing, at LinkedIn, every app that was allowed:
 // all tokens are dead, and the next authorization shows the consent page.
 func (s *Sim) RemoveApp(memberKey string) error {
+	s.mu.Lock()
+	for _, k := range s.state.codes {
+		k.used = k.used || k.key.member == memberKey
+	}
+	s.mu.Unlock()
 	return s.eachGrant(memberKey, func(key grantKey, g *grant) {
 		g.revoked = true
 		s.void(key, anyToken)
-		for _, c := range s.state.codes {
-			c.used = c.used || c.key == key
-		}
 	})
 }
 

@@ -1,6 +1,8 @@
 package linkedinsim_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"io"
 	"maps"
@@ -9,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +27,15 @@ const (
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
+// key is one for all simulators: making one takes time.
+var key = sync.OnceValue(func() *rsa.PrivateKey {
+	k, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return k
+})
+
 // rig is a simulator with one app, and a client of it without a network.
 type rig struct {
 	*linkedinsim.Sim
@@ -36,6 +48,7 @@ func newRig(t *testing.T, change ...func(*linkedinsim.Config)) rig {
 	cfg := linkedinsim.Config{
 		Clock: linkedinsim.NewClock(start),
 		URL:   "http://linkedin.test",
+		Key:   key(),
 		Apps: []linkedinsim.App{{
 			ClientID: clientID, Secret: secret, RedirectURLs: []string{callback},
 			Scopes: []string{"openid", "profile", "email", "w_member_social"}, Refresh: true,
