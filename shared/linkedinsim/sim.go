@@ -233,6 +233,7 @@ type call struct {
 	now    time.Time
 	sw     Switches
 	params url.Values
+	ended  bool
 }
 
 // answer is what is sent back.
@@ -257,6 +258,7 @@ func (s *Sim) handle(e Endpoint, serve func(*call) answer) http.Handler {
 			return
 		}
 		if _, hit := c.strikeLocked(ResetBefore); hit {
+			s.end(c)
 			reset(w)
 		}
 		var a answer
@@ -271,6 +273,7 @@ func (s *Sim) handle(e Endpoint, serve func(*call) answer) http.Handler {
 			return
 		}
 		if _, hit := c.strikeLocked(ResetAfter); hit {
+			s.end(c)
 			reset(w)
 		}
 		for name, values := range a.header {
@@ -281,6 +284,7 @@ func (s *Sim) handle(e Endpoint, serve func(*call) answer) http.Handler {
 			a.body = a.body[:len(a.body)/2] // net/http closes the connection: less than was promised
 		}
 		c.Status, c.Error = a.status, errorCode(a)
+		s.end(c) // before the caller can know
 		w.WriteHeader(a.status)
 		_, _ = w.Write(a.body)
 	})
@@ -303,9 +307,14 @@ func (s *Sim) begin(c *call) {
 	}
 }
 
+// end notes that a call is over, once.
 func (s *Sim) end(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c.ended {
+		return
+	}
+	c.ended = true
 	for _, e := range []Endpoint{c.Endpoint, EveryEndpoint} {
 		s.inFlight[e]--
 	}
