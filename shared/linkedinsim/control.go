@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -180,19 +181,20 @@ func (s *Sim) act(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// parseOrder reads the body of a POST: JSON when it begins as JSON does,
+// whatever curl calls it.
 func parseOrder(r *http.Request) (o order, form bool, err error) {
 	o.values = make(map[string]string)
-	if t, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); t == "application/x-www-form-urlencoded" {
-		if err := r.ParseForm(); err != nil {
-			return o, true, err
-		}
-		for name, values := range r.PostForm {
-			o.values[name] = values[len(values)-1] // a ticked box comes after its hidden default
-		}
-		return o, true, nil
-	}
 	if o.raw, err = io.ReadAll(r.Body); err != nil || len(o.raw) == 0 {
 		return o, false, err
+	}
+	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if mediaType == "application/x-www-form-urlencoded" && o.raw[0] != '{' {
+		values, err := url.ParseQuery(string(o.raw))
+		for name, all := range values {
+			o.values[name] = all[len(all)-1] // a ticked box comes after its hidden default
+		}
+		return o, true, err
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(o.raw, &fields); err != nil {

@@ -227,3 +227,13 @@ func TestConfigMistakesAreNamed(t *testing.T) {
 		t.Errorf("the empty Config: %v", err)
 	}
 }
+
+func TestJSONIsTakenWhateverItIsCalled(t *testing.T) {
+	r := newRig(t)
+	req := httptest.NewRequest("POST", "http://linkedin.test/_sim/api/clock", strings.NewReader(`{"advance":"1h"}`))
+	req.RequestURI = ""
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded") // as curl -d does
+	if a := r.do(req); a.status != 200 || !r.Clock().Now().Equal(start.Add(time.Hour)) {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
