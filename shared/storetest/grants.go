@@ -156,14 +156,14 @@ func oneOfManyWritersWins(b *bench) {
 }
 
 func incrementersLoseNothing(b *bench) {
-	const writers, each = 6, 4
+	const writers, each, tries = 6, 4, 500
 	b.put(keeper.Grant{Member: member(0)}, "")
 	race(writers, func(int) {
 		for range each {
-			for {
+			for try := 0; ; try++ {
 				g, err := b.Get(b.Context(), member(0))
-				if err != nil {
-					b.Errorf("Get: %v", err)
+				if err != nil || try == tries {
+					b.Errorf("try %d: Get: %v", try, err)
 					return
 				}
 				old := g.Rev
