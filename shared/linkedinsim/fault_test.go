@@ -297,3 +297,26 @@ func TestCallsShowFingerprintsAndNoTokens(t *testing.T) {
 		t.Errorf("%d secrets", len(r.Secrets()))
 	}
 }
+
+// atWrite calls do when the answer begins to be sent.
+type atWrite struct {
+	http.ResponseWriter
+	do func()
+}
+
+func (w atWrite) WriteHeader(status int) { w.do(); w.ResponseWriter.WriteHeader(status) }
+
+func TestCallIsLoggedBeforeItsAnswerIsSent(t *testing.T) {
+	r := newRig(t)
+	sent := false
+	w := atWrite{httptest.NewRecorder(), func() {
+		sent = true
+		if calls := r.Calls(); len(calls) != 1 || calls[0].Status != 401 || r.InFlight(linkedinsim.UserinfoEndpoint) != 0 {
+			t.Errorf("whoever has the answer finds %+v", calls)
+		}
+	}}
+	r.ServeHTTP(w, httptest.NewRequest("GET", "/v2/userinfo", nil))
+	if !sent {
+		t.Error("no answer")
+	}
+}
