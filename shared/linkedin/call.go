@@ -75,8 +75,10 @@ func (c *call) post(ctx context.Context, address string, form url.Values) {
 		http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Accept": {"application/json"}})
 }
 
+// get asks once. net/http would repeat a GET that dies on a reused connection,
+// unless it has a body that cannot be had again: an empty one will do.
 func (c *call) get(ctx context.Context, address string, header http.Header) {
-	c.do(ctx, http.MethodGet, address, http.NoBody, header)
+	c.do(ctx, http.MethodGet, address, io.MultiReader(), header)
 }
 
 func (c *call) do(ctx context.Context, method, address string, body io.Reader, header http.Header) {

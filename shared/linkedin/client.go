@@ -313,8 +313,8 @@ func credentialed(conf *oauth2.Config, token secret.String) url.Values {
 }
 
 // newTransport is what calls LinkedIn unless the deployer brings another. A
-// connection that idled for half a minute is not used again: a frozen Lambda
-// wakes with dead ones, and a POST that dies on one may not be repeated.
+// connection that idled for 10 s is not used again: a frozen Lambda wakes with
+// dead ones, and a POST that dies on one may not be repeated.
 func newTransport() http.RoundTripper {
 	return &http.Transport{
 		DialContext:            (&net.Dialer{Timeout: 2 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
@@ -322,7 +322,7 @@ func newTransport() http.RoundTripper {
 		ForceAttemptHTTP2:      true,
 		MaxIdleConns:           64,
 		MaxIdleConnsPerHost:    32,
-		IdleConnTimeout:        30 * time.Second,
+		IdleConnTimeout:        10 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
 }

@@ -266,7 +266,7 @@ func TestRequestsAreExactlyWhatLinkedInDocuments(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := u.seen(userPath)
-	if len(got) != 1 || got[0].method != "GET" || got[0].body != "" || got[0].path != userPath {
+	if len(got) != 1 || got[0].method != "GET" || got[0].body != "" || got[0].header.Get("Transfer-Encoding") != "" || got[0].path != userPath {
 		t.Fatalf("userinfo: got %+v", got)
 	}
 	if h := got[0].header.Get("Authorization"); h != "Bearer "+accessToken {
@@ -731,6 +731,22 @@ func TestBrokenConnectionsAreOutages(t *testing.T) {
 	c := u.client(t, func(cfg *linkedin.Config) { cfg.LinkedInURL = secure.URL })
 	if failed := callError(t, operations["refresh"].call(t.Context(), c)); failed.Record.Problem != "TLS failed" || failed.Class != keeper.ClassOutage {
 		t.Errorf("a stranger's certificate: got %s, %q", failed.Class, failed.Record.Problem)
+	}
+}
+
+func TestNoCallIsRepeatedOnAConnectionThatDies(t *testing.T) {
+	for name, op := range operations {
+		u := newUpstream(t)
+		c := u.client(t)
+		u.answer(op.path, 429, "") // leaves a connection that will be reused
+		_ = op.call(t.Context(), c)
+		u.handle(op.path, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+		if got := keeper.ClassOf(op.call(t.Context(), c)); got != keeper.ClassOutage {
+			t.Errorf("%s: got %q, want outage", name, got)
+		}
+		if n := len(u.seen(op.path)); n != 2 {
+			t.Errorf("%s: got %d calls, want 2", name, n)
+		}
 	}
 }
 
