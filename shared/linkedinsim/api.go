@@ -68,6 +68,15 @@ func (s *Sim) userinfo(c *call) answer {
 	return jsonAnswer(200, claims)
 }
 
+// elsewhere answers the rest of the API: nobody may call it.
+func (s *Sim) elsewhere(c *call) answer {
+	if t, _, refusal := s.bearer(c); t == nil {
+		return refusal
+	}
+	_, resource, _ := strings.Cut(strings.TrimPrefix(c.r.URL.Path, "/"), "/")
+	return denied(c.r.Method, "/"+resource)
+}
+
 // versionGrammar is YYYYMM, or YYYYMM.RR.
 var versionGrammar = regexp.MustCompile(`^(\d{4})(\d{2})(\.\d{2})?$`)
 

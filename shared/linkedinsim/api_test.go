@@ -228,3 +228,14 @@ func TestDiscoverySaysWhatLinkedInSaysAndNoMore(t *testing.T) {
 		t.Errorf("keys: %s", k.body)
 	}
 }
+
+func TestTheRestOfTheAPIIsForbidden(t *testing.T) {
+	r := newRig(t)
+	token := r.signIn("ada", allScope).str("access_token")
+	if a := r.get("/v2/me?projection=(id)", token); a.status != 403 || a.str("message") != "Not enough permissions to access: GET /me" {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := r.get("/v2/me", "garbage"); a.num("serviceErrorCode") != 65600 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}

@@ -278,7 +278,7 @@ func (s *Sim) controlPage(w http.ResponseWriter, _ *http.Request) {
 			{"59d", "+59 days"}, {"300d", "+300 days"}},
 		Faults: s.Faults(),
 		Places: []Endpoint{EveryEndpoint, TokenEndpoint, IntrospectEndpoint, UserinfoEndpoint, AuthorizeEndpoint,
-			JWKSEndpoint, DiscoveryEndpoint, RevokeEndpoint, PostsEndpoint},
+			JWKSEndpoint, DiscoveryEndpoint, RevokeEndpoint, APIEndpoint},
 		Kinds: []labelled{
 			{"500", "500 internal error"}, {"504", "504 gateway time-out"}, {"429", "429 too many calls"},
 			{string(ResetBefore), "reset before processing"}, {string(ResetAfter), "reset after processing"},

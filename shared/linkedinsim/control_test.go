@@ -192,7 +192,7 @@ func TestControlRefusesOtherSites(t *testing.T) {
 		req := httptest.NewRequest("POST", "http://linkedin.test/_sim/api/clear", nil)
 		req.RequestURI = ""
 		req.Header.Set(header[0], header[1])
-		r.must(r.Fault(linkedinsim.Fault{Kind: linkedinsim.Truncate, Endpoint: linkedinsim.PostsEndpoint}))
+		r.must(r.Fault(linkedinsim.Fault{Kind: linkedinsim.Truncate, Endpoint: linkedinsim.APIEndpoint}))
 		if a := r.do(req); a.status != 403 || len(r.Faults()) == 0 {
 			t.Errorf("%s: %d", name, a.status)
 		}

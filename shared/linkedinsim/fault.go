@@ -20,7 +20,7 @@ const (
 	IntrospectEndpoint Endpoint = "introspect"
 	RevokeEndpoint     Endpoint = "revoke"
 	UserinfoEndpoint   Endpoint = "userinfo"
-	PostsEndpoint      Endpoint = "posts"
+	APIEndpoint        Endpoint = "api" // all of the API but userinfo
 	JWKSEndpoint       Endpoint = "jwks"
 	DiscoveryEndpoint  Endpoint = "discovery"
 )
@@ -84,7 +84,7 @@ func (f Fault) check() error {
 	}
 	switch f.Endpoint {
 	case EveryEndpoint, AuthorizeEndpoint, TokenEndpoint, IntrospectEndpoint, RevokeEndpoint, UserinfoEndpoint,
-		PostsEndpoint, JWKSEndpoint, DiscoveryEndpoint:
+		APIEndpoint, JWKSEndpoint, DiscoveryEndpoint:
 	default:
 		return fmt.Errorf("linkedinsim: fault: no endpoint is named %q", f.Endpoint)
 	}

@@ -183,7 +183,9 @@ func (s *Sim) routes() *http.ServeMux {
 		"GET /oauth/.well-known/openid-configuration": s.handle(DiscoveryEndpoint, s.discovery),
 		"GET /oauth/openid/jwks":                      s.handle(JWKSEndpoint, s.jwks),
 		"GET /v2/userinfo":                            s.handle(UserinfoEndpoint, s.userinfo),
-		"POST /rest/posts":                            s.handle(PostsEndpoint, s.posts),
+		"POST /rest/posts":                            s.handle(APIEndpoint, s.posts),
+		"/v2/":                                        s.handle(APIEndpoint, s.elsewhere),
+		"/rest/":                                      s.handle(APIEndpoint, s.elsewhere),
 		"/_sim/":                                      s.control(),
 		"/":                                           http.HandlerFunc(notFound),
 	} {
