@@ -235,7 +235,7 @@ func (s *Sim) session(r *http.Request) *Member {
 
 func (s *Sim) sign(key string) string {
 	h := hmac.New(sha256.New, s.seal[:])
-	fmt.Fprintf(h, "%s\n%d", key, s.logins[key])
+	fmt.Fprintf(h, "%s\n%d", key, s.logouts[key])
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }
 

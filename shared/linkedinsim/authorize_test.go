@@ -213,8 +213,10 @@ func TestCodesAndTokensHaveLinkedInsForm(t *testing.T) {
 	if got := a.str("access_token"); len(got) != 350 || !strings.HasPrefix(got, "AQ") {
 		t.Errorf("an access token of %d characters", len(got))
 	}
-	r.set(func(s *linkedinsim.Switches) { s.TokenLength = 1000 })
-	if got := r.refresh(a.str("refresh_token")).str("access_token"); len(got) != 1000 {
-		t.Errorf("with token_length 1000 an access token of %d characters", len(got))
+	for n, want := range map[int]int{1000: 1000, 1: 24, -1: 24, 1_000_000: 10_000} {
+		r.set(func(s *linkedinsim.Switches) { s.TokenLength = n })
+		if got := r.refresh(a.str("refresh_token")).str("access_token"); len(got) != want {
+			t.Errorf("with token_length %d an access token of %d characters", n, len(got))
+		}
 	}
 }

@@ -128,10 +128,11 @@ func (s *Sim) prune(now time.Time) {
 	s.state.pruneAt = max(pruneFloor, 2*len(s.state.tokens))
 }
 
-// opaque is a random value of n characters in the form of LinkedIn's codes and
-// tokens.
+// opaque is a random value of n characters, 24 to 10,000, in the form of
+// LinkedIn's codes and tokens.
 func opaque(n int) string {
-	return ("AQ" + base64.RawURLEncoding.EncodeToString(random(n)))[:max(n, 24)]
+	n = min(max(n, 24), 10_000)
+	return ("AQ" + base64.RawURLEncoding.EncodeToString(random(n)))[:n]
 }
 
 // void revokes the tokens of a grant that match.

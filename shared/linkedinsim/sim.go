@@ -6,22 +6,17 @@
 package linkedinsim
 
 import (
-	"bytes"
 	"cmp"
-	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -112,7 +107,7 @@ type Sim struct {
 	apps     []*App
 	members  map[string]*Member
 	order    []string       // keys of members, as added
-	logins   map[string]int // times a member logged out: older cookies are void
+	logouts  map[string]int // times a member logged out: older cookies are void
 	switches Switches
 	faults   []*Fault
 	cleared  chan struct{} // closed by Clear; ends stalls
@@ -124,9 +119,6 @@ type Sim struct {
 	inFlight map[Endpoint]int
 }
 
-// maxCalls is how many calls are remembered.
-const maxCalls = 1000
-
 // New makes a simulator. An error names what is wrong in the Config.
 func New(cfg Config) (*Sim, error) {
 	s := &Sim{
@@ -134,7 +126,7 @@ func New(cfg Config) (*Sim, error) {
 		url:      strings.TrimSuffix(cmp.Or(cfg.URL, "http://localhost:8081"), "/"),
 		pass:     cfg.Pass,
 		members:  make(map[string]*Member),
-		logins:   make(map[string]int),
+		logouts:  make(map[string]int),
 		switches: cfg.Switches,
 		cleared:  make(chan struct{}),
 		counts:   make(map[Endpoint]int),
@@ -212,143 +204,6 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// Call is one call that was made to a LinkedIn endpoint.
-type Call struct {
-	At        time.Time `json:"at"` // by the simulator's clock
-	Endpoint  Endpoint  `json:"endpoint"`
-	Method    string    `json:"method"`
-	Status    int       `json:"status,omitempty"` // 0: no answer was sent
-	Error     string    `json:"error,omitempty"`  // the error code of the answer
-	GrantType string    `json:"grant_type,omitempty"`
-	ClientID  string    `json:"client_id,omitempty"`
-	Member    string    `json:"member,omitempty"`    // key
-	Presented string    `json:"presented,omitempty"` // fingerprint of the code or token that was sent
-	Issued    []string  `json:"issued,omitempty"`    // fingerprints: code, or access token and refresh token
-	Faults    []Kind    `json:"faults,omitempty"`    // that struck
-}
-
-// call is a call under way.
-type call struct {
-	Call
-	sim    *Sim
-	r      *http.Request
-	now    time.Time
-	sw     Switches
-	params url.Values
-	ended  bool
-}
-
-// answer is what is sent back.
-type answer struct {
-	status int
-	header http.Header // added to those of every answer
-	body   []byte
-}
-
-// handle makes serve, which runs with s.mu held, an http.Handler with faults
-// around it and a line in the log of calls.
-func (s *Sim) handle(e Endpoint, serve func(*call) answer) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{Call: Call{Endpoint: e, Method: r.Method}, sim: s, r: r}
-		s.begin(c)
-		defer s.end(c)
-		r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
-		parsed := r.ParseForm() // query and body, as LinkedIn takes both
-		c.params = r.Form
-
-		if !c.stall(StallBefore) {
-			return
-		}
-		if _, hit := c.strikeLocked(ResetBefore); hit {
-			s.end(c)
-			reset(w)
-		}
-		var a answer
-		if f, hit := c.strikeLocked(AnswerStatus); hit {
-			a = ill(f)
-		} else if parsed != nil {
-			a = oauthError(400, "invalid_request", "The request is malformed")
-		} else {
-			a = c.serve(serve)
-		}
-		if !c.stall(StallAfter) {
-			return
-		}
-		if _, hit := c.strikeLocked(ResetAfter); hit {
-			s.end(c)
-			reset(w)
-		}
-		for name, values := range a.header {
-			w.Header()[name] = values
-		}
-		w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
-		if _, hit := c.strikeLocked(Truncate); hit {
-			a.body = a.body[:len(a.body)/2] // net/http closes the connection: less than was promised
-		}
-		c.Status, c.Error = a.status, errorCode(a)
-		s.end(c) // before the caller can know
-		w.WriteHeader(a.status)
-		_, _ = w.Write(a.body)
-	})
-}
-
-func (c *call) serve(serve func(*call) answer) answer {
-	c.sim.mu.Lock()
-	defer c.sim.mu.Unlock()
-	c.now, c.sw = c.sim.clock.Now(), c.sim.switches
-	return serve(c)
-}
-
-func (s *Sim) begin(c *call) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c.At = s.clock.Now()
-	for _, e := range []Endpoint{c.Endpoint, EveryEndpoint} {
-		s.counts[e]++
-		s.inFlight[e]++
-	}
-}
-
-// end notes that a call is over, once.
-func (s *Sim) end(c *call) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c.ended {
-		return
-	}
-	c.ended = true
-	for _, e := range []Endpoint{c.Endpoint, EveryEndpoint} {
-		s.inFlight[e]--
-	}
-	if len(s.calls) < maxCalls {
-		s.calls = append(s.calls, c.Call)
-		return
-	}
-	s.calls[s.next] = c.Call
-	s.next = (s.next + 1) % maxCalls
-}
-
-// Calls are the last 1000 calls that have ended, the oldest first.
-func (s *Sim) Calls() []Call {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Concat(s.calls[s.next:], s.calls[:s.next])
-}
-
-// Count is how many calls were begun at an endpoint since the simulator was made.
-func (s *Sim) Count(e Endpoint) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.counts[e]
-}
-
-// InFlight is how many calls are under way at an endpoint.
-func (s *Sim) InFlight(e Endpoint) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.inFlight[e]
-}
-
 // AddApp registers an application, or replaces the one with its client id.
 func (s *Sim) AddApp(a App) error {
 	if a.ClientID == "" || a.Secret == "" && !a.NativePKCE {
@@ -399,7 +254,7 @@ func (s *Sim) LogIn(memberKey string, in bool) error {
 	}
 	m.LoggedIn = in
 	if !in {
-		s.logins[memberKey]++
+		s.logouts[memberKey]++
 	}
 	return nil
 }
@@ -443,78 +298,6 @@ func (s *Sim) app(clientID string) *App {
 
 func unknownMember(key string) error { return fmt.Errorf("linkedinsim: no member is named %q", key) }
 
-// RoundTrip answers r in this process, without a network. A reset is an error,
-// as is reading to the end of a truncated body.
-func (s *Sim) RoundTrip(r *http.Request) (resp *http.Response, err error) {
-	in := r.Clone(r.Context())
-	in.RequestURI = r.URL.RequestURI()
-	in.Host = cmp.Or(r.Host, r.URL.Host)
-	if in.Body == nil {
-		in.Body = http.NoBody
-	}
-	defer in.Body.Close()
-	w := &recorder{header: make(http.Header)}
-	defer func() {
-		switch p := recover(); p {
-		case nil:
-		case http.ErrAbortHandler:
-			resp, err = nil, errReset
-		default:
-			panic(p)
-		}
-	}()
-	s.ServeHTTP(w, in)
-	if err := r.Context().Err(); err != nil {
-		return nil, context.Cause(r.Context())
-	}
-	resp = &http.Response{
-		Status: fmt.Sprintf("%d %s", w.status, http.StatusText(w.status)), StatusCode: w.status,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: w.header, Request: r, ContentLength: -1,
-	}
-	var body io.Reader = bytes.NewReader(w.body.Bytes())
-	if n, err := strconv.Atoi(w.header.Get("Content-Length")); err == nil {
-		resp.ContentLength = int64(n)
-		if n > w.body.Len() {
-			body = io.MultiReader(body, cut{})
-		}
-	}
-	resp.Body = io.NopCloser(body)
-	return resp, nil
-}
-
-// recorder is the http.ResponseWriter of RoundTrip.
-type recorder struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
-}
-
-func (w *recorder) Header() http.Header { return w.header }
-func (w *recorder) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
-}
-func (w *recorder) Write(p []byte) (int, error) {
-	w.WriteHeader(200)
-	return w.body.Write(p)
-}
-
-// cut ends a body that was promised longer.
-type cut struct{}
-
-func (cut) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
-
-var errReset = errors.New("linkedinsim: connection reset by peer")
-
-func notFound(w http.ResponseWriter, _ *http.Request) {
-	a := apiError(404, 0, "NOT_FOUND", "No virtual resource found")
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(a.status)
-	_, _ = w.Write(a.body)
-}
-
 // random is n random bytes.
 func random(n int) []byte {
 	b := make([]byte, n)
@@ -523,45 +306,3 @@ func random(n int) []byte {
 }
 
 func fingerprint(s string) string { return secret.New(s).Fingerprint() }
-
-// jsonAnswer encodes v; a value that cannot be encoded is a bug.
-func jsonAnswer(status int, v any) answer {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return answer{status: 500, body: []byte(err.Error())}
-	}
-	return answer{status: status, body: bytes.TrimSpace(b.Bytes()), header: http.Header{"Content-Type": {"application/json"}}}
-}
-
-// oauthError is the error body of the /oauth endpoints.
-func oauthError(status int, code, description string) answer {
-	return jsonAnswer(status, struct {
-		Error       string `json:"error"`
-		Description string `json:"error_description"`
-	}{code, description})
-}
-
-// apiError is the error body of the API. Zero service and empty code are left out.
-func apiError(status, service int, code, message string) answer {
-	return jsonAnswer(status, struct {
-		Status  int    `json:"status"`
-		Service int    `json:"serviceErrorCode,omitempty"`
-		Code    string `json:"code,omitempty"`
-		Message string `json:"message"`
-	}{status, service, code, message})
-}
-
-// errorCode is the code that a JSON error body or an error redirect carries.
-func errorCode(a answer) string {
-	if u, err := url.Parse(a.header.Get("Location")); err == nil && a.status == 302 {
-		return u.Query().Get("error")
-	}
-	if a.status < 400 {
-		return ""
-	}
-	var body struct{ Error, Code string }
-	_ = json.Unmarshal(a.body, &body)
-	return cmp.Or(body.Error, body.Code)
-}

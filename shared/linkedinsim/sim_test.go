@@ -218,3 +218,27 @@ func TestSignInRefreshAndIntrospect(t *testing.T) {
 		t.Errorf("grants: %+v", grants)
 	}
 }
+
+// TestConcurrentUse is for the race detector; what it counts must add up too.
+func TestConcurrentUse(t *testing.T) {
+	r := newRig(t)
+	token := r.signIn("ada", allScope).str("refresh_token")
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 20 {
+				r.refresh(token)
+				r.Grants()
+				r.get("/_sim/", "")
+				r.Clock().Advance(time.Second)
+			}
+		})
+	}
+	wg.Wait()
+	if n := r.Count(linkedinsim.TokenEndpoint); n != 161 {
+		t.Errorf("%d token calls, want 161", n)
+	}
+	if n := len(r.Grants()[0].Tokens); n != 162 {
+		t.Errorf("%d tokens, want 162", n)
+	}
+}

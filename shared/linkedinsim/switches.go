@@ -20,7 +20,7 @@ type Switches struct {
 	ScopeSeparator   string `json:"scope_separator" about:"between scopes in a token answer; empty: a comma"`
 	TokenType        string `json:"token_type" about:"always, never; empty: only with openid"`
 	ExpiresInExact   bool   `json:"expires_in_exact" about:"expires_in 5184000 as documented; else one second less"`
-	TokenLength      int    `json:"token_length" about:"characters of a token; 0: 350"`
+	TokenLength      int    `json:"token_length" about:"characters of a token, 24 to 10000; 0: 350"`
 
 	EmailVerifiedBool  bool `json:"email_verified_bool" about:"email_verified in the ID token is a boolean; else a string"`
 	LocaleString       bool `json:"locale_string" about:"locale in userinfo is a string, as documented; else an object"`
