@@ -70,7 +70,7 @@ func incidentComesBackWhole(b *bench) {
 	b.ok("PutIncident", b.PutIncident(b.Context(), small))
 	got, err := b.Incidents(b.Context(), start.Add(-time.Hour))
 	b.ok("Incidents", err)
-	b.same("incidents", got, []keeper.Incident{stored(i), small})
+	b.same("incidents", got, []keeper.Incident{stored(i), stored(small)})
 }
 
 func incidentIsReplaced(b *bench) {

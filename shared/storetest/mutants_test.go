@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,8 +26,9 @@ func TestSuiteKillsBrokenStores(t *testing.T) {
 	failed := regexp.MustCompile(`(?m)^\s+--- FAIL: TestMutant/(\w+)`)
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMutant$", "-test.timeout=30s")
-			cmd.Env = append(os.Environ(), mutantEnv+"="+m.name)
+			cmd.Env = append(os.Environ(), mutantEnv+"="+m.name, "GORACE=atexit_sleep_ms=0")
 			out, err := cmd.CombinedOutput()
 			if err == nil {
 				t.Fatal("the suite passes a broken store")
@@ -260,7 +262,9 @@ var mutants = []mutant{
 		}}
 	}},
 	{"due: no limit", "DueNamesNoMoreThanLimit", func(b *base) storetest.Stores {
-		return &dueing{b, func(_ int, before time.Time, _ int, due func(time.Time) []keeper.MemberID) []keeper.MemberID { return due(before) }}
+		return &dueing{b, func(_ int, before time.Time, _ int, due func(time.Time) []keeper.MemberID) []keeper.MemberID {
+			return due(before)
+		}}
 	}},
 	{"due: too early", "DueNamesNothingBeforeItsTime", func(b *base) storetest.Stores {
 		return &dueing{b, func(_ int, before time.Time, limit int, due func(time.Time) []keeper.MemberID) []keeper.MemberID {
@@ -444,6 +448,13 @@ var mutants = []mutant{
 		return &base{storetest.NewMemory(func() time.Time { return b.now().Add(-time.Microsecond) }), b.now}
 	}},
 
+	{"every fortieth write is lost", "AgreesWithMemory", func(b *base) storetest.Stores {
+		var n atomic.Int32
+		b.Before = func(op string) (bool, error) {
+			return !strings.HasPrefix(op, "Put") || n.Add(1)%40 != 0, nil
+		}
+		return b
+	}},
 	{"contexts are ignored", "CancelledContextIsAnError", func(b *base) storetest.Stores {
 		return &putting{b, func(ctx context.Context, g keeper.Grant, old string) error {
 			return b.Put(context.WithoutCancel(ctx), g, old)
@@ -469,7 +480,9 @@ type putting struct {
 	put func(context.Context, keeper.Grant, string) error
 }
 
-func (m *putting) Put(ctx context.Context, g keeper.Grant, old string) error { return m.put(ctx, g, old) }
+func (m *putting) Put(ctx context.Context, g keeper.Grant, old string) error {
+	return m.put(ctx, g, old)
+}
 
 type getting struct {
 	*base
@@ -704,7 +717,9 @@ type sessionPutting struct {
 	put func(context.Context, session.Session) error
 }
 
-func (m *sessionPutting) PutSession(ctx context.Context, s session.Session) error { return m.put(ctx, s) }
+func (m *sessionPutting) PutSession(ctx context.Context, s session.Session) error {
+	return m.put(ctx, s)
+}
 
 // uncapped keeps each session in a store of its own.
 type uncapped struct {

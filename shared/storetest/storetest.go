@@ -94,6 +94,7 @@ var cases = []struct {
 
 	{"CancelledContextIsAnError", cancelledContextIsAnError},
 	{"ConcurrentUseIsSafe", concurrentUseIsSafe},
+	{"AgreesWithMemory", agreesWithMemory},
 }
 
 // start is where the clock of every case stands at first: far enough ahead that

@@ -1,0 +1,317 @@
+package bolt
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/keepin/keepin/shared/keeper"
+	"github.com/keepin/keepin/shared/session"
+)
+
+// The items are what is on the disk, apart from the domain types, so that a
+// change there changes no file. Most are made by conversion, which does not
+// compile when the domain type gains a field: give it a name here.
+
+type grantItem struct {
+	Subject    string      `json:"sub,omitempty"`
+	Profile    profileItem `json:"profile,omitzero"`
+	Generation string      `json:"generation,omitempty"`
+	Status     string      `json:"status,omitempty"`
+	Scopes     []string    `json:"scopes,omitempty"`
+	Access     tokenItem   `json:"access,omitzero"`
+	Fresh      tokenItem   `json:"fresh,omitzero"`
+	Refresh    tokenItem   `json:"refresh,omitzero"`
+	Lease      leaseItem   `json:"lease,omitzero"`
+	Trouble    troubleItem `json:"trouble,omitzero"`
+	VerifiedAt time.Time   `json:"verified_at,omitzero"`
+	CheckedAt  time.Time   `json:"checked_at,omitzero"`
+	Announced  noticeItem  `json:"announced,omitzero"`
+	Outbox     outboxItem  `json:"outbox,omitzero"`
+	Due        time.Time   `json:"due,omitzero"`
+	ExpiresAt  time.Time   `json:"expires_at,omitzero"`
+	Rev        string      `json:"rev"`
+}
+
+type profileItem struct {
+	Name    string `json:"name,omitempty"`
+	Picture string `json:"picture,omitempty"`
+	Email   string `json:"email,omitempty"`
+}
+
+type tokenItem struct {
+	Sealed    []byte    `json:"sealed,omitempty"`
+	IssuedAt  time.Time `json:"issued_at,omitzero"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	ProvenAt  time.Time `json:"proven_at,omitzero"`
+	RefusedAt time.Time `json:"refused_at,omitzero"`
+}
+
+type leaseItem struct {
+	ID    string    `json:"id,omitempty"`
+	Until time.Time `json:"until,omitzero"`
+}
+
+type troubleItem struct {
+	Class   keeper.Class `json:"class,omitempty"`
+	Count   int          `json:"count,omitempty"`
+	Since   time.Time    `json:"since,omitzero"`
+	At      time.Time    `json:"at,omitzero"`
+	RetryAt time.Time    `json:"retry_at,omitzero"`
+}
+
+type noticeItem struct {
+	Days     int       `json:"days,omitempty"`
+	Deadline time.Time `json:"deadline,omitzero"`
+}
+
+type outboxItem struct {
+	Events  []eventItem `json:"events,omitempty"`
+	Count   int         `json:"count,omitempty"`
+	RetryAt time.Time   `json:"retry_at,omitzero"`
+}
+
+type eventItem struct {
+	ID          string           `json:"id,omitempty"`
+	Type        keeper.EventType `json:"type,omitempty"`
+	Subject     string           `json:"subject,omitempty"`
+	At          time.Time        `json:"at,omitzero"`
+	Days        int              `json:"days,omitempty"`
+	ReconnectBy time.Time        `json:"reconnect_by,omitzero"`
+	Reason      string           `json:"reason,omitempty"`
+}
+
+func encodeGrant(g keeper.Grant) ([]byte, error) {
+	i := grantItem{
+		Subject: g.Subject, Profile: profileItem(g.Profile), Generation: g.Generation, Status: string(g.Status), Scopes: g.Scopes,
+		Access: tokenItem(g.Access), Fresh: tokenItem(g.Fresh), Refresh: tokenItem(g.Refresh),
+		Lease: leaseItem(g.Lease), Trouble: troubleItem(g.Trouble),
+		VerifiedAt: g.VerifiedAt, CheckedAt: g.CheckedAt, Announced: noticeItem(g.Announced),
+		Outbox: outboxItem{Count: g.Outbox.Count, RetryAt: g.Outbox.RetryAt},
+		Due:    g.Due, ExpiresAt: g.ExpiresAt, Rev: g.Rev,
+	}
+	for _, e := range g.Outbox.Events {
+		i.Outbox.Events = append(i.Outbox.Events, eventItem(e))
+	}
+	for _, t := range []*tokenItem{&i.Access, &i.Fresh, &i.Refresh} {
+		whole(&t.IssuedAt, &t.ExpiresAt, &t.ProvenAt, &t.RefusedAt)
+	}
+	for n := range i.Outbox.Events {
+		whole(&i.Outbox.Events[n].At, &i.Outbox.Events[n].ReconnectBy)
+	}
+	whole(&i.Lease.Until, &i.Trouble.Since, &i.Trouble.At, &i.Trouble.RetryAt, &i.VerifiedAt, &i.CheckedAt,
+		&i.Announced.Deadline, &i.Outbox.RetryAt, &i.Due, &i.ExpiresAt)
+	return encode(i.ExpiresAt, i)
+}
+
+func decodeGrant(key, row []byte) (keeper.Grant, error) {
+	i, err := decode[grantItem](row)
+	if err != nil {
+		return keeper.Grant{}, err
+	}
+	g := keeper.Grant{
+		Member: keeper.MemberID(key), Subject: i.Subject, Profile: keeper.Profile(i.Profile), Generation: i.Generation,
+		Status: keeper.Status(i.Status), Scopes: i.Scopes,
+		Access: keeper.Token(i.Access), Fresh: keeper.Token(i.Fresh), Refresh: keeper.Token(i.Refresh),
+		Lease: keeper.Lease(i.Lease), Trouble: keeper.Trouble(i.Trouble),
+		VerifiedAt: i.VerifiedAt, CheckedAt: i.CheckedAt, Announced: keeper.Notice(i.Announced),
+		Outbox: keeper.Outbox{Count: i.Outbox.Count, RetryAt: i.Outbox.RetryAt},
+		Due:    i.Due, ExpiresAt: i.ExpiresAt, Rev: i.Rev,
+	}
+	for _, e := range i.Outbox.Events {
+		g.Outbox.Events = append(g.Outbox.Events, keeper.Event(e))
+	}
+	return g, nil
+}
+
+type sessionItem struct {
+	Generation string    `json:"generation,omitempty"`
+	CreatedAt  time.Time `json:"created_at,omitzero"`
+	ExpiresAt  time.Time `json:"expires_at,omitzero"`
+}
+
+func encodeSession(s session.Session) ([]byte, error) {
+	i := sessionItem{Generation: s.Generation, CreatedAt: s.CreatedAt, ExpiresAt: s.ExpiresAt}
+	whole(&i.CreatedAt, &i.ExpiresAt)
+	return encode(i.ExpiresAt, i)
+}
+
+func decodeSession(key, row []byte) (session.Session, error) {
+	i, err := decode[sessionItem](row)
+	if err != nil {
+		return session.Session{}, err
+	}
+	s := session.Session{Generation: i.Generation, CreatedAt: i.CreatedAt, ExpiresAt: i.ExpiresAt}
+	at := len(key) - len(s.Hash)
+	if at < 1 {
+		return session.Session{}, errDamaged
+	}
+	s.Member = keeper.MemberID(key[:at-1])
+	copy(s.Hash[:], key[at:])
+	return s, nil
+}
+
+type burnItem struct {
+	Use       []byte    `json:"use"`
+	At        time.Time `json:"at,omitzero"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	Settled   bool      `json:"settled,omitempty"`
+	Member    string    `json:"member,omitempty"`
+	Outcome   string    `json:"outcome,omitempty"`
+}
+
+func encodeBurn(b session.Burn) ([]byte, error) {
+	i := burnItem{Use: b.Use[:], At: b.At, ExpiresAt: b.ExpiresAt, Settled: b.Settled, Member: string(b.Member), Outcome: b.Outcome}
+	whole(&i.At, &i.ExpiresAt)
+	return encode(i.ExpiresAt, i)
+}
+
+func decodeBurn(row []byte) (session.Burn, error) {
+	i, err := decode[burnItem](row)
+	if err != nil {
+		return session.Burn{}, err
+	}
+	b := session.Burn{At: i.At, ExpiresAt: i.ExpiresAt, Settled: i.Settled, Member: keeper.MemberID(i.Member), Outcome: i.Outcome}
+	if copy(b.Use[:], i.Use) != len(b.Use) {
+		return session.Burn{}, errDamaged
+	}
+	return b, nil
+}
+
+type controlItem struct {
+	Breaker  breakerItem        `json:"breaker,omitzero"`
+	Brake    brakeItem          `json:"brake,omitzero"`
+	Outage   outageItem         `json:"outage,omitzero"`
+	PausedAt time.Time          `json:"paused_at,omitzero"`
+	Open     []openIncidentItem `json:"open,omitempty"`
+	Rev      string             `json:"rev"`
+}
+
+type breakerItem struct {
+	Class keeper.Class `json:"class,omitempty"`
+	Since time.Time    `json:"since,omitzero"`
+	Until time.Time    `json:"until,omitzero"`
+	Count int          `json:"count,omitempty"`
+}
+
+type brakeItem struct {
+	Refused []keeper.MemberID `json:"refused,omitempty"`
+	At      time.Time         `json:"at,omitzero"`
+}
+
+type outageItem struct {
+	Since time.Time `json:"since,omitzero"`
+	Count int       `json:"count,omitempty"`
+}
+
+type openIncidentItem struct {
+	ID    string    `json:"id,omitempty"`
+	Cause string    `json:"cause,omitempty"`
+	Since time.Time `json:"since,omitzero"`
+}
+
+func encodeControl(c keeper.Control) ([]byte, error) {
+	i := controlItem{
+		Breaker: breakerItem(c.Breaker), Brake: brakeItem(c.Brake), Outage: outageItem(c.Outage),
+		PausedAt: c.PausedAt, Rev: c.Rev,
+	}
+	for _, o := range c.Open {
+		i.Open = append(i.Open, openIncidentItem(o))
+	}
+	for n := range i.Open {
+		whole(&i.Open[n].Since)
+	}
+	whole(&i.Breaker.Since, &i.Breaker.Until, &i.Brake.At, &i.Outage.Since, &i.PausedAt)
+	return encode(time.Time{}, i)
+}
+
+func decodeControl(row []byte) (keeper.Control, error) {
+	i, err := decode[controlItem](row)
+	if err != nil {
+		return keeper.Control{}, err
+	}
+	c := keeper.Control{
+		Breaker: keeper.Breaker(i.Breaker), Brake: keeper.Brake(i.Brake), Outage: keeper.Outage(i.Outage),
+		PausedAt: i.PausedAt, Rev: i.Rev,
+	}
+	for _, o := range i.Open {
+		c.Open = append(c.Open, keeper.OpenIncident(o))
+	}
+	return c, nil
+}
+
+type incidentItem struct {
+	ID       string       `json:"id,omitempty"`
+	Cause    string       `json:"cause,omitempty"`
+	OpenedAt time.Time    `json:"opened_at,omitzero"`
+	ClosedAt time.Time    `json:"closed_at,omitzero"`
+	Records  []recordItem `json:"records,omitempty"`
+}
+
+type recordItem struct {
+	Operation       string            `json:"operation,omitempty"`
+	At              time.Time         `json:"at,omitzero"`
+	Took            time.Duration     `json:"took_ns,omitempty"`
+	ClientID        string            `json:"client_id,omitempty"`
+	Method          string            `json:"method,omitempty"`
+	URL             string            `json:"url,omitempty"`
+	RequestHeaders  map[string]string `json:"request_headers,omitempty"`
+	RequestBody     string            `json:"request_body,omitempty"`
+	Status          int               `json:"status,omitempty"`
+	ResponseHeaders map[string]string `json:"response_headers,omitempty"`
+	ResponseBody    string            `json:"response_body,omitempty"`
+	Problem         string            `json:"problem,omitempty"`
+}
+
+func encodeIncident(in keeper.Incident) ([]byte, error) {
+	i := incidentItem{ID: in.ID, Cause: in.Cause, OpenedAt: in.OpenedAt, ClosedAt: in.ClosedAt}
+	for _, r := range in.Records {
+		i.Records = append(i.Records, recordItem(r))
+	}
+	for n := range i.Records {
+		whole(&i.Records[n].At)
+	}
+	whole(&i.OpenedAt, &i.ClosedAt)
+	return encode(i.OpenedAt.Add(keeper.KeepIncidents), i)
+}
+
+func decodeIncident(row []byte) (keeper.Incident, error) {
+	i, err := decode[incidentItem](row)
+	if err != nil {
+		return keeper.Incident{}, err
+	}
+	in := keeper.Incident{ID: i.ID, Cause: i.Cause, OpenedAt: i.OpenedAt, ClosedAt: i.ClosedAt}
+	for _, r := range i.Records {
+		in.Records = append(in.Records, keeper.Record(r))
+	}
+	return in, nil
+}
+
+// whole makes times what a store keeps: UTC, whole microseconds.
+func whole(ts ...*time.Time) {
+	for _, t := range ts {
+		*t = t.UTC().Truncate(time.Microsecond)
+	}
+}
+
+func encode(end time.Time, item any) ([]byte, error) {
+	j, err := json.Marshal(item)
+	if err != nil {
+		return nil, fmt.Errorf("encode: %w", err)
+	}
+	return row(end, j), nil
+}
+
+// decode reads a row of any version. Its errors quote nothing of the row.
+func decode[T any](row []byte) (item T, err error) {
+	if len(row) < headLength {
+		return item, errDamaged
+	}
+	if row[0] != version {
+		return item, errVersion(row[0])
+	}
+	if json.Unmarshal(row[headLength:], &item) != nil {
+		return item, fmt.Errorf("%w: a row is no JSON of ours", errDamaged)
+	}
+	return item, nil
+}
