@@ -1,0 +1,246 @@
+package awsenv_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"github.com/keepin/keepin/shared/awsenv"
+)
+
+func from(m map[string]string) func(string) string { return func(k string) string { return m[k] } }
+
+var lambda = map[string]string{"AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "ASIA1", "AWS_SECRET_ACCESS_KEY": "key", "AWS_SESSION_TOKEN": "session"}
+
+func with(more ...string) func(string) string {
+	m := map[string]string{}
+	for k, v := range lambda {
+		m[k] = v
+	}
+	for i := 0; i < len(more); i += 2 {
+		m[more[i]] = more[i+1]
+	}
+	return from(m)
+}
+
+func TestConfigIsLambdasEnvironment(t *testing.T) {
+	c, err := awsenv.Config(with(), http.DefaultTransport)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Credentials.Retrieve(t.Context())
+	if err != nil || got.AccessKeyID != "ASIA1" || got.SecretAccessKey != "key" || got.SessionToken != "session" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if c.Region != "eu-central-1" || c.RetryMode != aws.RetryModeStandard || c.RetryMaxAttempts != 3 || c.BaseEndpoint != nil {
+		t.Errorf("got %+v", c)
+	}
+	for name := range lambda {
+		if name == "AWS_SESSION_TOKEN" {
+			continue
+		}
+		if _, err := awsenv.Config(with(name, ""), http.DefaultTransport); err == nil || strings.Contains(err.Error(), "key") {
+			t.Errorf("without %s: got %v", name, err)
+		}
+	}
+}
+
+// TestEndpointsCanBeMoved asks real clients where they would send a call. The
+// SDK itself looks at AWS_ENDPOINT_URL in the process's environment.
+func TestEndpointsCanBeMoved(t *testing.T) {
+	for _, tt := range []struct{ all, one, table, secret string }{
+		{"", "", "https://dynamodb.eu-central-1.amazonaws.com", "https://secretsmanager.eu-central-1.amazonaws.com"},
+		{"http://all:1", "", "http://all:1", "http://all:1"},
+		{"", "http://sm:2", "https://dynamodb.eu-central-1.amazonaws.com", "http://sm:2"},
+		{"http://all:1", "http://sm:2", "http://all:1", "http://sm:2"},
+	} {
+		t.Run(fmt.Sprint(tt.all, tt.one), func(t *testing.T) {
+			for name, v := range map[string]string{"AWS_ENDPOINT_URL": tt.all, "AWS_ENDPOINT_URL_SECRETS_MANAGER": tt.one} {
+				if v != "" {
+					t.Setenv(name, v)
+				}
+			}
+			var sent []string
+			c, err := awsenv.Config(with("AWS_ENDPOINT_URL", tt.all, "AWS_ENDPOINT_URL_SECRETS_MANAGER", tt.one), roundTrip(func(r *http.Request) (*http.Response, error) {
+				sent = append(sent, r.URL.Scheme+"://"+r.URL.Host)
+				return &http.Response{StatusCode: 400, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}")), Request: r}, nil
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = dynamodb.NewFromConfig(c).DescribeTable(t.Context(), &dynamodb.DescribeTableInput{TableName: aws.String("t")})
+			_, _ = secretsmanager.NewFromConfig(c).GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: aws.String("s")})
+			if len(sent) != 2 || sent[0] != tt.table || sent[1] != tt.secret {
+				t.Errorf("got %v", sent)
+			}
+		})
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestTheRootsAreGoodForYears(t *testing.T) {
+	soon := time.Now().AddDate(2, 0, 0)
+	n := 0
+	for rest := awsenv.RootsPEM; ; n++ {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !c.IsCA || c.NotAfter.Before(soon) {
+			t.Errorf("%s ends on %s", c.Subject, c.NotAfter)
+		}
+	}
+	if n < 8 {
+		t.Errorf("%d roots", n)
+	}
+	if awsenv.OwnRoots().Equal(x509.NewCertPool()) {
+		t.Error("the pool is empty")
+	}
+}
+
+// authority makes a server's certificate and the root it is from.
+func authority(t *testing.T) (tls.Certificate, []byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "root"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	rootDER, err := x509.CreateCertificate(rand.Reader, root, root, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: root.NotBefore, NotAfter: root.NotAfter, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, root, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: rootDER})
+}
+
+// TestTheMachinesRootsDoWhereOursDoNot runs itself again with a machine's
+// store of the test's own: crypto/x509 reads it once in a process.
+func TestTheMachinesRootsDoWhereOursDoNot(t *testing.T) {
+	cert, root := authority(t)
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) }))
+	var handshakes atomic.Int32
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		handshakes.Add(1)
+		return nil, nil
+	}}
+	s.EnableHTTP2 = true
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	defer s.Close()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "root.pem"), root, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for store, want := range map[string]string{dir: "HTTP/2.0", t.TempDir(): "unknown authority"} {
+		for _, told := range []string{"", "yes"} { // whether Client is told of the store: then ours do not count
+			cmd := exec.Command(os.Args[0], "-test.run=TestChild")
+			cmd.Env = []string{"CHILD=" + s.URL, "TOLD=" + told, "SSL_CERT_DIR=" + store, "SSL_CERT_FILE=/dev/null"}
+			handshakes.Store(0)
+			out, _ := cmd.CombinedOutput()
+			if got := handshakes.Load(); store == dir && told == "" && got != 3 {
+				t.Errorf("%d handshakes for two connections, want 3: ours are asked once", got)
+			}
+			if strings.Count(string(out), want) != 2 {
+				t.Errorf("told %q, want %q twice: %s", told, want, out)
+			}
+		}
+	}
+}
+
+func TestChild(t *testing.T) {
+	url := os.Getenv("CHILD")
+	if url == "" {
+		t.Skip("run by TestTheMachinesRootsDoWhereOursDoNot")
+	}
+	getenv := os.Getenv
+	if os.Getenv("TOLD") == "" {
+		getenv = from(nil)
+	}
+	transport := awsenv.Transport(getenv)
+	c := &http.Client{Transport: transport}
+	for range 2 {
+		r, err := c.Post(url, "text/plain", strings.NewReader("body"))
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		b, _ := io.ReadAll(r.Body)
+		r.Body.Close()
+		fmt.Println(string(b))
+		transport.CloseIdleConnections()
+	}
+}
+
+func TestOursAreAskedFirst(t *testing.T) {
+	var handshakes atomic.Int32
+	cert, _ := authority(t)
+	s := httptest.NewUnstartedServer(http.NotFoundHandler())
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		handshakes.Add(1)
+		return nil, nil
+	}}
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	defer s.Close()
+	for want, getenv := range map[int]func(string) string{2: from(nil), 1: from(map[string]string{"SSL_CERT_FILE": "x"})} {
+		handshakes.Store(0)
+		if _, err := (&http.Client{Transport: awsenv.Transport(getenv)}).Get(s.URL); err == nil {
+			t.Error("a foreign certificate was taken")
+		}
+		if got := int(handshakes.Load()); got != want {
+			t.Errorf("got %d handshakes, want %d", got, want)
+		}
+	}
+}
+
+func TestNoRedirectIsFollowed(t *testing.T) {
+	s := httptest.NewServer(http.RedirectHandler("/elsewhere", http.StatusFound))
+	defer s.Close()
+	c, err := awsenv.Config(with(), awsenv.Transport(from(nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.HTTPClient.Do(r)
+	if err != nil || got.StatusCode != http.StatusFound {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	got.Body.Close()
+}
