@@ -398,7 +398,7 @@ func (db *DB) write(ctx context.Context, verb string, f func(*bbolt.Tx) error) e
 		}
 		err := f(tx)
 		if errors.Is(err, keeper.ErrConflict) || errors.Is(err, session.ErrUsed) {
-			refused, err = err, nil // an error would undo the writes of others
+			refused, err = err, nil // an error would have the whole batch done again
 		}
 		return err
 	})

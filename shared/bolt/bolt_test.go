@@ -251,7 +251,9 @@ func TestDamagedFileIsRefused(t *testing.T) {
 		if !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "move it aside") {
 			t.Errorf("%s: got %q, want the file's name and a way out", name, err)
 		}
-		// The way out works, in the same process: the lock was given back.
+		if _, again := bolt.Open(path, nil); again == nil || again.Error() != err.Error() {
+			t.Errorf("%s: opened again: got %v, want the same: was the lock given back?", name, again)
+		}
 		check(t, os.Rename(path, path+".aside"))
 		db, err = bolt.Open(path, nil)
 		check(t, err)

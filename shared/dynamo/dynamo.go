@@ -1,0 +1,436 @@
+// Package dynamo keeps grants, sessions, burns and incidents in one DynamoDB
+// table.
+//
+// The table has the keys pk and sk, the TTL attribute x, and the index "due" on
+// ds and dt, keys only. A member's grant and sessions are one partition:
+//
+//	pk           sk           what
+//	M#<member>   A            the grant
+//	M#<member>   S#<hash>     one session
+//	T#<hash>     T            a burn
+//	I#<day>      <time>#<id>  an incident
+//	P            P            the control item
+//
+// item.go says what is in them. Reads are consistent, writes of grants, burns
+// and the control item conditional; nothing needs a transaction. TTL is late by
+// days, so every read and condition judges expiry itself.
+package dynamo
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/smithy-go"
+
+	"github.com/keepin/keepin/shared/keeper"
+	"github.com/keepin/keepin/shared/session"
+)
+
+// Config is where the table is and how to reach it.
+type Config struct {
+	Table       string
+	Region      string
+	Credentials aws.CredentialsProvider
+	Endpoint    string           // "" is DynamoDB's own in the Region
+	Now         func() time.Time // judges expiry; nil is time.Now
+	Timeout     time.Duration    // of one call with its repetitions; 0 is 2 s
+}
+
+// Table implements keeper.Store, keeper.Desk, session.Store and session.Burns.
+// It is safe for concurrent use, by many processes.
+type Table struct {
+	db      *dynamodb.Client
+	name    *string
+	now     func() time.Time
+	timeout time.Duration
+}
+
+var (
+	_ keeper.Store  = (*Table)(nil)
+	_ keeper.Desk   = (*Table)(nil)
+	_ session.Store = (*Table)(nil)
+	_ session.Burns = (*Table)(nil)
+)
+
+// Open makes a client of the table. It calls nobody: a table that is not there
+// is the error of the first call.
+func Open(c Config) (*Table, error) {
+	switch {
+	case c.Table == "":
+		return nil, errors.New("dynamo: no table is named")
+	case c.Region == "":
+		return nil, errors.New("dynamo: no region is named")
+	case c.Credentials == nil:
+		return nil, errors.New("dynamo: there are no credentials")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 2 * time.Second
+	}
+	o := dynamodb.Options{
+		Region:      c.Region,
+		Credentials: c.Credentials,
+		HTTPClient:  httpClient(c.Timeout / 2),
+		Retryer: retry.NewStandard(func(o *retry.StandardOptions) {
+			o.MaxAttempts = 3
+			o.Backoff = retry.BackoffDelayerFunc(backoff)
+		}),
+	}
+	if c.Endpoint != "" {
+		o.BaseEndpoint = aws.String(c.Endpoint)
+	}
+	return &Table{db: dynamodb.New(o), name: aws.String(c.Table), now: c.Now, timeout: c.Timeout}, nil
+}
+
+// httpClient gives up an attempt after timeout, so that a lost one leaves time
+// for another, and keeps connections: a handshake costs more than a read.
+func httpClient(timeout time.Duration) *http.Client {
+	return &http.Client{
+		Timeout: timeout,
+		Transport: &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			DialContext:           (&net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}).DialContext,
+			TLSHandshakeTimeout:   timeout,
+			MaxIdleConnsPerHost:   64,
+			IdleConnTimeout:       50 * time.Second, // before DynamoDB closes it
+			ResponseHeaderTimeout: timeout,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// backoff is 20 to 40 ms before the second attempt, 40 to 80 before the third.
+func backoff(attempt int, _ error) (time.Duration, error) {
+	d := 20 * time.Millisecond << max(0, attempt-1)
+	return d + mathrand.N(d), nil //nolint:gosec // jitter
+}
+
+// Get implements keeper.Store.
+func (t *Table) Get(ctx context.Context, id keeper.MemberID) (keeper.Grant, error) {
+	i, err := t.get(ctx, "get grant", grantKey(id))
+	if err != nil {
+		return keeper.Grant{}, err
+	}
+	if i == nil || i.ended(t.now()) {
+		return keeper.Grant{}, keeper.ErrNotFound
+	}
+	return toGrant("get grant", i)
+}
+
+// Put implements keeper.Store.
+func (t *Table) Put(ctx context.Context, g keeper.Grant, old string) error {
+	if g.Rev == "" {
+		return errors.New("dynamo: put grant: no revision")
+	}
+	condition, values := absent, item{":now": micros(t.now())}
+	if old != "" {
+		condition = "r = :old AND (attribute_not_exists(e) OR e > :now)"
+		values[":old"] = text(old)
+	}
+	err := t.put(ctx, "put grant", fromGrant(g), condition, values)
+	if isConflict(err) {
+		return keeper.ErrConflict
+	}
+	return err
+}
+
+// absent is the condition that there is no item, or an expired one.
+const absent = "attribute_not_exists(pk) OR e <= :now"
+
+// Due implements keeper.Store.
+func (t *Table) Due(ctx context.Context, shard int, before time.Time, limit int) (ids []keeper.MemberID, err error) {
+	var start item
+	for len(ids) < limit {
+		out, err := t.query(ctx, "due", &dynamodb.QueryInput{
+			IndexName:                 aws.String("due"),
+			KeyConditionExpression:    aws.String("ds = :shard AND dt <= :before"),
+			ExpressionAttributeValues: item{":shard": number(int64(shard)), ":before": micros(before)},
+			ProjectionExpression:      aws.String("pk"),
+			Limit:                     aws.Int32(int32(min(limit-len(ids), 1000))), //nolint:gosec // at most 1000
+			ExclusiveStartKey:         start,
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range out.Items {
+			ids = append(ids, keeper.MemberID(strings.TrimPrefix(inside(i).text("pk"), memberKey(""))))
+		}
+		if start = out.LastEvaluatedKey; len(start) == 0 {
+			break
+		}
+	}
+	return ids, nil
+}
+
+// LookAttributes are all attributes that Look reads or names, the keys too: a
+// role that may read no others can serve it. No sealed token is among them.
+func LookAttributes() []string {
+	return append([]string{"pk", "sk"}, lookAttributes...)
+}
+
+// Look implements session.Store. It is one query, of the items from the grant
+// to the session: of the member's other sessions it reads those that sort
+// between them, which DynamoDB can leave out no better.
+func (t *Table) Look(ctx context.Context, id keeper.MemberID, h session.Hash) (keeper.Grant, session.Session, error) {
+	none := func(err error) (keeper.Grant, session.Session, error) {
+		return keeper.Grant{}, session.Session{}, err
+	}
+	out, err := t.query(ctx, "look", &dynamodb.QueryInput{
+		KeyConditionExpression: aws.String("pk = :pk AND sk BETWEEN :grant AND :session"),
+		ExpressionAttributeValues: item{
+			":pk": text(memberKey(id)), ":grant": text(grantSort), ":session": text(sessionSort(h)),
+		},
+		ProjectionExpression: aws.String("sk, " + strings.Join(lookAttributes, ", ")),
+		Select:               types.SelectSpecificAttributes,
+		ConsistentRead:       aws.Bool(true),
+	})
+	if err != nil {
+		return none(err)
+	}
+	if len(out.Items) < 2 {
+		return none(session.ErrNone)
+	}
+	first, last := item(out.Items[0]), item(out.Items[len(out.Items)-1])
+	if first.sort() != grantSort || last.sort() != sessionSort(h) || first.ended(t.now()) || last.ended(t.now()) {
+		return none(session.ErrNone)
+	}
+	first["pk"], last["pk"] = text(memberKey(id)), text(memberKey(id))
+	g, err := toGrant("look", first)
+	if err != nil {
+		return none(err)
+	}
+	s, err := toSession("look", last)
+	if err != nil {
+		return none(err)
+	}
+	return g, s, nil
+}
+
+// PutSession implements session.Store: a query, a put, and a delete for each
+// session that must go. Two at once may leave one too many until the next.
+func (t *Table) PutSession(ctx context.Context, s session.Session) error {
+	out, err := t.query(ctx, "put session", &dynamodb.QueryInput{
+		KeyConditionExpression:    aws.String("pk = :pk AND begins_with(sk, :session)"),
+		ExpressionAttributeValues: item{":pk": text(memberKey(s.Member)), ":session": text(sessionPrefix)},
+		ProjectionExpression:      aws.String("pk, sk, v, g, cr, e"),
+		Select:                    types.SelectSpecificAttributes,
+		ConsistentRead:            aws.Bool(true),
+	})
+	if err != nil {
+		return err
+	}
+	var have []session.Session
+	for _, i := range out.Items {
+		o, err := toSession("put session", i)
+		if err != nil {
+			return err
+		}
+		have = append(have, o)
+	}
+	if err := t.put(ctx, "put session", fromSession(s), "", nil); err != nil {
+		return err
+	}
+	for _, h := range session.Excess(have, s, t.now()) {
+		if err := t.delete(ctx, "put session", sessionKey(s.Member, h)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// EndSession implements session.Store.
+func (t *Table) EndSession(ctx context.Context, id keeper.MemberID, h session.Hash) error {
+	return t.delete(ctx, "end session", sessionKey(id, h))
+}
+
+// Burn implements session.Burns. The client may send a put twice, whose second
+// then finds the first: a random mark tells our own burn from another's.
+func (t *Table) Burn(ctx context.Context, h session.Hash, b session.Burn) (session.Burn, error) {
+	mark := rand.Text()
+	mine := fromBurn(h, b)
+	mine["k"] = text(mark)
+	for range 3 {
+		err := t.put(ctx, "burn", mine, absent, item{":now": micros(t.now())})
+		if err == nil {
+			return toBurn("burn", mine)
+		}
+		if !isConflict(err) {
+			return session.Burn{}, err
+		}
+		have, err := t.get(ctx, "burn", burnKey(h))
+		if err != nil {
+			return session.Burn{}, err
+		}
+		if have == nil || have.ended(t.now()) {
+			continue // it has ended between the two
+		}
+		other, err := toBurn("burn", have)
+		if err != nil {
+			return session.Burn{}, err
+		}
+		if inside(have).text("k") == mark {
+			return other, nil
+		}
+		return other, session.ErrUsed
+	}
+	return session.Burn{}, errors.New("dynamo: burn: it comes and goes")
+}
+
+// Settle implements session.Burns.
+func (t *Table) Settle(ctx context.Context, h session.Hash, b session.Burn) error {
+	return t.put(ctx, "settle", fromBurn(h, b), "", nil)
+}
+
+// Control implements keeper.Desk.
+func (t *Table) Control(ctx context.Context) (keeper.Control, error) {
+	i, err := t.get(ctx, "get control", controlKey())
+	if err != nil || i == nil {
+		return keeper.Control{}, err
+	}
+	return toControl("get control", i)
+}
+
+// PutControl implements keeper.Desk.
+func (t *Table) PutControl(ctx context.Context, c keeper.Control, old string) error {
+	if c.Rev == "" {
+		return errors.New("dynamo: put control: no revision")
+	}
+	condition, values := "attribute_not_exists(pk)", item(nil)
+	if old != "" {
+		condition, values = "r = :old", item{":old": text(old)}
+	}
+	err := t.put(ctx, "put control", fromControl(c), condition, values)
+	if isConflict(err) {
+		return keeper.ErrConflict
+	}
+	return err
+}
+
+// PutIncident implements keeper.Desk.
+func (t *Table) PutIncident(ctx context.Context, i keeper.Incident) error {
+	return t.put(ctx, "put incident", fromIncident(i), "", nil)
+}
+
+// Incidents implements keeper.Desk: one query for each day since then.
+func (t *Table) Incidents(ctx context.Context, since time.Time) (is []keeper.Incident, err error) {
+	now := t.now()
+	gone := now.Add(-keeper.KeepIncidents)
+	first := gone
+	if since.After(first) {
+		first = since
+	}
+	const day = 24 * time.Hour
+	// A day ahead, for one whose clock was.
+	for at := now.Add(day).Truncate(day); !at.Before(first.Truncate(day)); at = at.Add(-day) {
+		var start item
+		for {
+			out, err := t.query(ctx, "incidents", &dynamodb.QueryInput{
+				KeyConditionExpression:    aws.String("pk = :pk"),
+				ExpressionAttributeValues: item{":pk": text(dayKey(at))},
+				ScanIndexForward:          aws.Bool(false),
+				ConsistentRead:            aws.Bool(true),
+				ExclusiveStartKey:         start,
+			})
+			if err != nil {
+				return nil, err
+			}
+			for _, o := range out.Items {
+				i, err := toIncident("incidents", o)
+				if err != nil {
+					return nil, err
+				}
+				if !i.OpenedAt.Before(since) && i.OpenedAt.After(gone) {
+					is = append(is, i)
+				}
+			}
+			if start = out.LastEvaluatedKey; len(start) == 0 {
+				break
+			}
+		}
+	}
+	return is, nil
+}
+
+// get reads one item consistently; nil when there is none.
+func (t *Table) get(ctx context.Context, verb string, key item) (item, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	out, err := t.db.GetItem(ctx, &dynamodb.GetItemInput{TableName: t.name, Key: key, ConsistentRead: aws.Bool(true)})
+	if err != nil {
+		return nil, wrap(verb, err)
+	}
+	return out.Item, nil
+}
+
+// put writes one item on a condition, "" for none.
+func (t *Table) put(ctx context.Context, verb string, i item, condition string, values item) error {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	in := &dynamodb.PutItemInput{TableName: t.name, Item: i}
+	if condition != "" {
+		in.ConditionExpression, in.ExpressionAttributeValues = &condition, values
+	}
+	_, err := t.db.PutItem(ctx, in)
+	return wrap(verb, err)
+}
+
+func (t *Table) delete(ctx context.Context, verb string, key item) error {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	_, err := t.db.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: t.name, Key: key})
+	return wrap(verb, err)
+}
+
+func (t *Table) query(ctx context.Context, verb string, in *dynamodb.QueryInput) (*dynamodb.QueryOutput, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	in.TableName = t.name
+	out, err := t.db.Query(ctx, in)
+	return out, wrap(verb, err)
+}
+
+func isConflict(err error) bool {
+	_, ok := errors.AsType[*types.ConditionalCheckFailedException](err)
+	return ok
+}
+
+// failure is an answer of DynamoDB that is an error. It shows no message, which
+// may quote an item, but for those that name a missing permission or table.
+type failure struct {
+	verb string
+	err  smithy.APIError
+}
+
+func (f *failure) Error() string {
+	switch code := f.err.ErrorCode(); code {
+	case "AccessDeniedException", "ResourceNotFoundException":
+		return fmt.Sprintf("dynamo: %s: %s: %s", f.verb, code, f.err.ErrorMessage())
+	default:
+		return fmt.Sprintf("dynamo: %s: %s", f.verb, code)
+	}
+}
+
+func (f *failure) Unwrap() error { return f.err }
+
+func wrap(verb string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		return &failure{verb, api}
+	}
+	return fmt.Errorf("dynamo: %s: %w", verb, err)
+}
