@@ -74,6 +74,8 @@ func TestEveryRefusalHasItsClass(t *testing.T) {
 		{"exchange", 401, oauth("invalid_request", "Unable to retrieve access token: authorization code not found"), keeper.ClassMember},
 		{"exchange", 400, oauth("invalid_request", catchAll), keeper.ClassMember},
 		{"exchange", 400, oauth("invalid_redirect_uri", catchAll), keeper.ClassMember},
+		{"exchange", 400, oauth("invalid_request", "It does not match authorization code."), keeper.ClassMember},
+		{"exchange", 400, oauth("invalid_request", "Authorization code expired"), keeper.ClassMember},
 		{"exchange", 400, oauth("invalid_grant", ""), keeper.ClassMember},
 		{"exchange", 400, oauth("invalid_request", dead), keeper.ClassUnknown},
 		{"refresh", 400, oauth("invalid_request", dead), keeper.ClassMember},
@@ -139,6 +141,9 @@ func TestEveryRefusalHasItsClass(t *testing.T) {
 		{"userinfo", 401, api(401, 401, "", "Invalid access token"), keeper.ClassMember},
 		{"userinfo", 401, api(401, 401, "", "Expired access token"), keeper.ClassMember},
 		{"userinfo", 401, api(401, 401, "", "The token has been revoked"), "revoked"},
+		{"userinfo", 401, api(401, 401, "", "The token used in the request has expired"), keeper.ClassMember},
+		{"userinfo", 401, api(401, 65604, "", "Invalid access token"), keeper.ClassUnknown},
+		{"userinfo", 401, `{"error":"invalid_token"}`, keeper.ClassMember},
 		{"userinfo", 401, "", keeper.ClassUnknown},
 		{"userinfo", 401, html, keeper.ClassUnknown},
 		{"userinfo", 403, api(403, 100, "ACCESS_DENIED", "Not enough permissions to access: GET /userinfo"), keeper.ClassUnknown},
@@ -389,7 +394,7 @@ func TestRefusedTokenAnswers(t *testing.T) {
 
 func TestAnEndThatWasNotToldIsFoundByIntrospectionOrRefused(t *testing.T) {
 	for name, value := range map[string]any{
-		"missing": nil, "null": json0("null"), "zero": 0, "negative": -3, "fraction of nothing": 0.2, "absurd": 1e18, "word": "soon", "list": []int{1},
+		"missing": nil, "null": json0("null"), "zero": 0, "negative": -3, "past ten years": 315360001, "overflowing": 1e11, "fraction of nothing": 0.2, "absurd": 1e18, "word": "soon", "list": []int{1},
 	} {
 		u := newUpstream(t)
 		u.answer(tokenPath, 200, mustJSON(tokenAnswer().with(object{"expires_in": value, "id_token": u.idToken()})))
@@ -704,6 +709,7 @@ func TestBrokenConnectionsAreOutages(t *testing.T) {
 					return
 				}
 			}
+			t.Error("64 MB of a body were read")
 		}, "the answer is too large"},
 	} {
 		for name2, op := range operations {

@@ -140,26 +140,27 @@ func scrub(text string, needles []needle, limit int) string {
 // find returns the needle that text begins with, and its length there.
 func find(text string, needles []needle) (name string, n int) {
 	for _, needle := range needles {
-		n := max(match(text, needle.form, false), match(text, needle.form, true))
-		if n > 0 {
-			return needle.name, n
+		for layers := range 4 {
+			if n := match(text, needle.form, layers); n > 0 {
+				return needle.name, n
+			}
 		}
 	}
 	return "", 0
 }
 
 // match returns how much of text spells form, each byte as it is or encoded
-// for a URL (also twice), JSON or HTML; 0 when it does not. decode says which
-// reading goes first, for a secret may look encoded itself.
-func match(text, form string, decode bool) int {
+// for JSON, HTML, or layers times for a URL; 0 when it does not. A secret may
+// look encoded itself, so without layers what stands there goes first.
+func match(text, form string, layers int) int {
 	i := 0
 	for j := range len(form) {
 		if i >= len(text) {
 			return 0
 		}
-		b, n := unit(text[i:])
+		b, n := unit(text[i:], max(layers, 1))
 		switch plain := text[i] == form[j]; {
-		case plain && !decode:
+		case plain && layers == 0:
 			i++
 		case b == form[j]:
 			i += n
@@ -174,7 +175,7 @@ func match(text, form string, decode bool) int {
 
 // unit decodes the first byte of text, and says how long its encoding is. The
 // encodings may be nested: what quotes a page in JSON doubles its backslashes.
-func unit(text string) (b byte, n int) {
+func unit(text string, layers int) (b byte, n int) {
 	code := func(from, digits int) bool {
 		if len(text) < from+digits {
 			return false
@@ -196,7 +197,7 @@ func unit(text string) (b byte, n int) {
 			code(n, 4)
 		}
 	}
-	for b == '%' && code(n, 2) {
+	for ; layers > 0 && b == '%' && code(n, 2); layers-- {
 		continue
 	}
 	if end := strings.IndexByte(text[n:min(len(text), n+10)], ';'); b == '&' && end > 0 {

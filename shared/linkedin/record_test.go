@@ -24,8 +24,8 @@ import (
 var canaries = map[string]string{
 	"client secret": clientSecret, "previous secret": previousSecret, "access token": accessToken,
 	"refresh token": refreshToken, "code": authCode, "state": "canary-state-0123456789",
-	"nonce": "canary/nonce=0123456789", "verifier": "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
-	"e-mail": "ada@canary.example", "short token": "odd%41+s", "new token": "AQUcanaryUnknownToken-0123456789_0123456789",
+	"nonce": "canary/nonce=0??>>~~>>9", "verifier": "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+	"e-mail": "ada@canary.example", "short token": "odd%2541%25+s", "new token": "AQUcanaryUnknownToken-0123456789_0123456789",
 }
 
 // disguises are the forms in which LinkedIn may give a secret back.
@@ -158,7 +158,7 @@ func TestNoErrorAndNoRecordHoldsASecret(t *testing.T) {
 				text := everything(t, err)
 				// A call knows the secrets of its own; the others are found by shape.
 				for _, leak := range leaks(text) {
-					if known(failed, leak) {
+					if known(failed, i, leak) {
 						t.Errorf("%s, answer %d, call %d: leaks %s\n%s", how, where, i, leak, failed.Record.ResponseBody)
 					}
 				}
@@ -175,17 +175,21 @@ func TestNoErrorAndNoRecordHoldsASecret(t *testing.T) {
 }
 
 // known: what the call that failed had in hand, or what has a shape.
-func known(failed *keeper.CallError, leak string) bool {
+func known(failed *keeper.CallError, call int, leak string) bool {
 	has := map[string][]string{
 		"exchange": {"code", "state", "nonce", "verifier"}, "refresh": {"refresh token"},
-		"introspect": {}, "userinfo": {}, "revoke": {},
 	}[failed.Record.Operation]
+	if call < 3 {
+		has = append(has, "access token")
+	} else if call < 6 {
+		has = append(has, "short token")
+	}
 	for _, name := range append(has, "client secret", "previous secret", "e-mail", "new token") {
 		if strings.HasPrefix(leak, name) {
 			return true
 		}
 	}
-	return strings.HasSuffix(leak, " raw") && !strings.HasPrefix(leak, "short") && !strings.HasPrefix(leak, "state") && !strings.HasPrefix(leak, "nonce")
+	return false
 }
 
 func mapKeys[V any](m map[string]V) func(func(string) bool) {
@@ -227,6 +231,11 @@ func TestARecordHoldsWhatLinkedInsSupportAsksFor(t *testing.T) {
 		t.Errorf("got response body %s\nwant %s", got.ResponseBody, want)
 	}
 
+	_, err = u.client(t).Refresh(t.Context(), secret.New("abc")) // too short to be looked for
+	if body := callError(t, err).Record.RequestBody; !strings.HasSuffix(body, "&refresh_token="+secret.New("abc").Fingerprint()) {
+		t.Errorf("got request body %s", body)
+	}
+
 	u.answer(userPath, 403, `{"message":"Not enough permissions, ada@canary.example","serviceErrorCode":100}`)
 	got = callError(t, operations["userinfo"].call(t.Context(), u.client(t))).Record
 	if got.RequestHeaders["authorization"] != "Bearer "+secret.New(accessToken).Fingerprint() || got.RequestBody != "" || got.Method != "GET" {
@@ -245,6 +254,22 @@ func TestABrokenSuccessIsRecordedAsLengthAndFingerprint(t *testing.T) {
 		got := callError(t, operations[op].call(t.Context(), u.client(t))).Record.ResponseBody
 		if want := fmt.Sprintf("[%d bytes, %s]", len(body), secret.New(body).Fingerprint()); got != want {
 			t.Errorf("%s: got %s, want %s", op, got, want)
+		}
+	}
+}
+
+func TestSecretsOfUnknownValueAreFoundByTheirShape(t *testing.T) {
+	u := newUpstream(t)
+	for _, unknown := range []string{
+		"AQUnknown-Token_0123456", "WPL_AP1.Unknown.a+/b==", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.", strings.Repeat("0123456789abcdef", 3),
+		"grace@hopper.example", "grace%40hopper.example",
+	} {
+		for _, before := range []int{0, 4080, 4090} {
+			u.answer(tokenPath, 400, strings.Repeat(". ", before/2)+`"`+unknown+`" `+strings.Repeat("- ", 9000))
+			got := callError(t, operations["refresh"].call(t.Context(), u.client(t))).Record.ResponseBody
+			if _, end, _ := strings.Cut(got, `"`); len(end) > 0 && !strings.HasPrefix("sha256:", end[:min(7, len(end))]) {
+				t.Errorf("%s after %d: got %.60s", unknown, before, end)
+			}
 		}
 	}
 }
