@@ -42,9 +42,10 @@ type Config struct {
 	Table       string
 	Region      string
 	Credentials aws.CredentialsProvider
-	Endpoint    string           // "" is DynamoDB's own in the Region
-	Now         func() time.Time // judges expiry; nil is time.Now
-	Timeout     time.Duration    // of one call with its repetitions; 0 is 2 s
+	Endpoint    string            // "" is DynamoDB's own in the Region
+	Transport   http.RoundTripper // nil: one of our own
+	Now         func() time.Time  // judges expiry; nil is time.Now
+	Timeout     time.Duration     // of one call with its repetitions; 0 is 2 s
 }
 
 // Table implements keeper.Store, keeper.Desk, session.Store and session.Burns.
@@ -80,10 +81,13 @@ func Open(c Config) (*Table, error) {
 	if c.Timeout == 0 {
 		c.Timeout = 2 * time.Second
 	}
+	if c.Transport == nil {
+		c.Transport = newTransport(c.Timeout / 2)
+	}
 	o := dynamodb.Options{
 		Region:      c.Region,
 		Credentials: c.Credentials,
-		HTTPClient:  httpClient(c.Timeout / 2),
+		HTTPClient:  httpClient(c.Transport, c.Timeout/2),
 		Retryer: retry.NewStandard(func(o *retry.StandardOptions) {
 			o.MaxAttempts = 3
 			o.Backoff = retry.BackoffDelayerFunc(backoff)
@@ -96,19 +100,24 @@ func Open(c Config) (*Table, error) {
 }
 
 // httpClient gives up an attempt after timeout, so that a lost one leaves time
-// for another, and keeps connections: a handshake costs more than a read.
-func httpClient(timeout time.Duration) *http.Client {
+// for another.
+func httpClient(transport http.RoundTripper, timeout time.Duration) *http.Client {
 	return &http.Client{
-		Timeout: timeout,
-		Transport: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           (&net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}).DialContext,
-			TLSHandshakeTimeout:   timeout,
-			MaxIdleConnsPerHost:   64,
-			IdleConnTimeout:       50 * time.Second, // before DynamoDB closes it
-			ResponseHeaderTimeout: timeout,
-		},
+		Timeout:       timeout,
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// newTransport keeps connections: a handshake costs more than a read.
+func newTransport(timeout time.Duration) *http.Transport {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout:   timeout,
+		MaxIdleConnsPerHost:   64,
+		IdleConnTimeout:       50 * time.Second, // before DynamoDB closes it
+		ResponseHeaderTimeout: timeout,
 	}
 }
 
