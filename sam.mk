@@ -19,4 +19,4 @@ build-%Function:
 lint-template:
 	test/aws/install.sh sam
 	SAM_CLI_TELEMETRY=0 AWS_REGION=$${AWS_REGION:-eu-central-1} .tools/sam/bin/sam validate --lint
-	KEEPIN_REQUIRE="$(KEEPIN_REQUIRE) sam" go test ./test/template
+	KEEPIN_TEST_REQUIRE=1 go test ./test/template

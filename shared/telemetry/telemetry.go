@@ -1,0 +1,2 @@
+// Package telemetry is what an operator sees of keepin.
+package telemetry
