@@ -44,7 +44,9 @@ func (g Grant) Next(now time.Time) (Task, time.Time) {
 	if len(g.Outbox.Events) > 0 {
 		consider(TaskAnnounce, later(g.Outbox.Events[0].At, g.Outbox.RetryAt))
 	}
-	if g.Status == Active {
+	if g.Status == Active && !g.end().After(now) {
+		consider(TaskAnnounce, g.end())
+	} else if g.Status == Active {
 		_, when := g.rung(now)
 		consider(TaskAnnounce, earlier(when, g.end()))
 		consider(TaskProve, g.proveAt())

@@ -51,6 +51,7 @@ type Control struct {
 	Outage   Outage         `json:"outage,omitzero"`
 	PausedAt time.Time      `json:"paused_at,omitzero"` // zero: not paused
 	Open     []OpenIncident `json:"open,omitempty"`
+	Untold   []Event        `json:"untold,omitempty"` // of incidents opened and closed, not yet delivered
 	Rev      string         `json:"-"`
 }
 

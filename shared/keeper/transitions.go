@@ -126,7 +126,9 @@ func (g Grant) wanted(now time.Time, need time.Duration) (Task, time.Time) {
 }
 
 // holds reports whether a worker may still write what it was told.
-func (g *Grant) holds(lease string) bool { return g.Status == Active && lease != "" && g.Lease.ID == lease }
+func (g *Grant) holds(lease string) bool {
+	return g.Status == Active && lease != "" && g.Lease.ID == lease
+}
 
 // release frees the lease if it is this one; "" is none.
 func (g *Grant) release(lease string) {

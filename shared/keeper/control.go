@@ -1,0 +1,172 @@
+package keeper
+
+import (
+	"crypto/rand"
+	"slices"
+	"time"
+)
+
+const (
+	probeEvery   = time.Minute // one call may try while LinkedIn refuses the application
+	brakeAt      = 3           // members refused since the last success
+	brakeForgets = 24 * time.Hour
+	outageAfter  = 15 * time.Minute
+	outageCount  = 5
+)
+
+// The causes of incidents.
+const (
+	causeApplication = "application"
+	causeOutage      = "outage"
+	causeBrake       = "brake"
+	causeUnknown     = "unknown:" // and the operation
+)
+
+// Blocked reports whether refreshes must wait: while an operator has paused
+// them, and while the breaker is open. From Until on a breaker of
+// ClassApplication lets one call probe (see Probe), and one of ClassBusy is
+// closed.
+func (c Control) Blocked(now time.Time) bool {
+	return !c.PausedAt.IsZero() || c.Breaker.Until.After(now)
+}
+
+// Braked reports whether so many members were refused since the last success
+// that it may be LinkedIn that is ill: no grant is ended meanwhile.
+func (c Control) Braked(now time.Time) bool {
+	return len(c.Brake.Refused) >= brakeAt && now.Sub(c.Brake.At) < brakeForgets
+}
+
+// probe claims the one call of this minute through a half-open breaker.
+func (c *Control) probe(now time.Time) { c.Breaker.Until = now.Add(probeEvery) }
+
+// half reports whether a call now would be a probe.
+func (c Control) half(now time.Time) bool {
+	return c.Breaker.Class == ClassApplication && !c.Breaker.Until.After(now)
+}
+
+// refused remembers a member for the brake. changed is false when there is
+// nothing new to store.
+func (c *Control) refused(now time.Time, id MemberID) (changed bool) {
+	if now.Sub(c.Brake.At) >= brakeForgets && len(c.Brake.Refused) > 0 {
+		c.Brake, changed = Brake{}, true
+		c.close(now, causeBrake)
+	}
+	if len(c.Brake.Refused) < brakeAt && !slices.Contains(c.Brake.Refused, id) {
+		c.Brake.Refused, changed = append(slices.Clone(c.Brake.Refused), id), true
+		if len(c.Brake.Refused) == brakeAt {
+			c.open(now, causeBrake)
+		}
+	}
+	if changed || now.Sub(c.Brake.At) >= time.Hour {
+		c.Brake.At, changed = now, true
+	}
+	return changed
+}
+
+// failed takes in a call that failed for a reason that is no member's.
+func (c *Control) failed(now time.Time, operation string, class Class, retryAt time.Time) (changed bool) {
+	switch class {
+	case ClassApplication:
+		if c.Breaker.Class != class {
+			c.Breaker = Breaker{Class: class, Since: now}
+		}
+		if !c.Breaker.Until.After(now) {
+			c.Breaker.Count++
+			c.Breaker.Until, changed = now.Add(probeEvery), true
+		}
+		changed = c.open(now, causeApplication) || changed
+	case ClassBusy:
+		if c.Breaker.Class == ClassApplication {
+			return false // the worse trouble stands
+		}
+		if c.Breaker.Class != class {
+			c.Breaker = Breaker{Class: class, Since: now}
+		}
+		if c.Breaker.Until.After(now) && !retryAt.After(c.Breaker.Until) {
+			return false
+		}
+		c.Breaker.Count++
+		c.Breaker.Until, changed = later(retryAt, now.Add(min(time.Minute<<min(c.Breaker.Count-1, 9), 6*time.Hour))), true
+		if !retryAt.IsZero() {
+			c.Breaker.Until = retryAt
+		}
+	case ClassOutage, ClassUnknown:
+		if c.Outage.Count == 0 {
+			c.Outage.Since = now
+		}
+		if c.Outage.Count < outageCount {
+			c.Outage.Count++
+			changed = true
+		}
+		if c.Outage.Count >= outageCount && now.Sub(c.Outage.Since) >= outageAfter {
+			changed = c.open(now, causeOutage) || changed
+		}
+		if class == ClassUnknown {
+			changed = c.open(now, causeUnknown+operation) || changed
+		}
+	}
+	return changed
+}
+
+// succeeded takes in a call that LinkedIn answered. Any answer ends an outage
+// and shows that the application's credentials are good; only tokens that were
+// issued lift the brake.
+func (c *Control) succeeded(now time.Time, operation string) (changed bool) {
+	issued := operation == "refresh" || operation == "exchange"
+	if c.Outage != (Outage{}) {
+		c.Outage, changed = Outage{}, true
+	}
+	if c.Breaker != (Breaker{}) && (issued || c.Breaker.Class == ClassApplication && operation == "introspect") {
+		c.Breaker, changed = Breaker{}, true
+	}
+	if issued && len(c.Brake.Refused) > 0 {
+		c.Brake, changed = Brake{}, true
+	}
+	for _, o := range slices.Clone(c.Open) {
+		over := false
+		switch o.Cause {
+		case causeOutage:
+			over = true
+		case causeApplication:
+			over = c.Breaker.Class != ClassApplication
+		case causeBrake:
+			over = len(c.Brake.Refused) == 0
+		default:
+			over = o.Cause == causeUnknown+operation
+		}
+		changed = over && c.close(now, o.Cause) || changed
+	}
+	return changed
+}
+
+// open begins an incident, unless one of that cause is open.
+func (c *Control) open(now time.Time, cause string) bool {
+	if slices.ContainsFunc(c.Open, func(o OpenIncident) bool { return o.Cause == cause }) {
+		return false
+	}
+	o := OpenIncident{ID: rand.Text()[:12], Cause: cause, Since: now}
+	c.Open = append(slices.Clone(c.Open), o)
+	c.tell(Event{ID: o.ID + "-opened", Type: IncidentOpened, Subject: o.ID, At: now, Reason: cause})
+	return true
+}
+
+// close ends the incident of that cause.
+func (c *Control) close(now time.Time, cause string) (closed bool) {
+	c.Open = slices.DeleteFunc(slices.Clone(c.Open), func(o OpenIncident) bool {
+		if o.Cause != cause {
+			return false
+		}
+		c.tell(Event{ID: o.ID + "-closed", Type: IncidentClosed, Subject: o.ID, At: now, Reason: cause})
+		closed = true
+		return true
+	})
+	return closed
+}
+
+// tell keeps e until it is delivered, with the latest 16.
+func (c *Control) tell(e Event) {
+	c.Untold = append(slices.Clone(c.Untold), e)
+	if over := len(c.Untold) - outboxSize; over > 0 {
+		c.Untold = c.Untold[over:]
+	}
+}

@@ -1,0 +1,75 @@
+package keeper
+
+import (
+	"context"
+	"slices"
+)
+
+// report stores the incidents that a change of the control item opened or
+// closed, and tells of them. The control item itself says which are untold, so
+// a crash in between delays the telling to the next pass.
+func (k *Keeper) report(ctx context.Context, gate *gate, was, is Control, record *Record) {
+	for _, o := range is.Open {
+		if !slices.ContainsFunc(was.Open, func(w OpenIncident) bool { return w.ID == o.ID }) {
+			i := Incident{ID: o.ID, Cause: o.Cause, OpenedAt: o.Since}
+			if record != nil {
+				i.Records = []Record{*record}
+			}
+			k.Log.Error("incident opened", "incident", o.ID, "cause", o.Cause)
+			k.putIncident(ctx, i)
+		}
+	}
+	for _, w := range was.Open {
+		if !slices.ContainsFunc(is.Open, func(o OpenIncident) bool { return o.ID == w.ID }) {
+			k.Log.Info("incident closed", "incident", w.ID, "cause", w.Cause)
+			i := k.incident(ctx, w)
+			i.ClosedAt = k.now()
+			k.putIncident(ctx, i)
+		}
+	}
+	if len(is.Untold) > 0 {
+		k.tellIncidents(ctx, gate)
+	}
+}
+
+// tellIncidents delivers what the control item says nobody was told of.
+func (k *Keeper) tellIncidents(ctx context.Context, gate *gate) {
+	gate.mu.Lock()
+	untold := slices.Clone(gate.control.Untold)
+	gate.mu.Unlock()
+	var told []string
+	for _, e := range untold {
+		if err := k.Events(ctx, e); err != nil {
+			k.Log.Warn("an event was not delivered", "type", string(e.Type), "event", e.ID, "error", err.Error())
+			break
+		}
+		told = append(told, e.ID)
+	}
+	if len(told) == 0 {
+		return
+	}
+	gate.change(ctx, func(c *Control) bool {
+		n := len(c.Untold)
+		c.Untold = slices.DeleteFunc(slices.Clone(c.Untold), func(e Event) bool { return slices.Contains(told, e.ID) })
+		return len(c.Untold) != n
+	})
+}
+
+// incident is the stored incident, or a new one where its item was lost.
+func (k *Keeper) incident(ctx context.Context, o OpenIncident) Incident {
+	all, err := k.Desk.Incidents(ctx, o.Since)
+	if err == nil {
+		for _, i := range all {
+			if i.ID == o.ID {
+				return i
+			}
+		}
+	}
+	return Incident{ID: o.ID, Cause: o.Cause, OpenedAt: o.Since}
+}
+
+func (k *Keeper) putIncident(ctx context.Context, i Incident) {
+	if err := k.Desk.PutIncident(ctx, i); err != nil {
+		k.Log.Error("the store failed", "operation", "incident", "error", err.Error())
+	}
+}

@@ -1,0 +1,367 @@
+package keeper
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/keepin/keepin/shared/secret"
+)
+
+const (
+	leaseFor   = 45 * time.Second // > 4 x the deadline of one call to LinkedIn
+	waitForRun = 5 * time.Second  // a caller waits this long for another's work
+	revokeFor  = 2 * time.Second
+	putTries   = 6
+)
+
+// Config is what a Keeper works with. Store, Desk, Provider and Sealer are
+// required; see each of the others for what its zero value means.
+type Config struct {
+	Store    Store
+	Desk     Desk
+	Provider Provider
+	Sealer   Sealer
+
+	// Events delivers one event, at least once; nil: nobody is told.
+	Events func(context.Context, Event) error
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
+	// Sleep waits, or returns the context's error; nil: by a timer.
+	Sleep func(context.Context, time.Duration) error
+	// Log takes one line for each failed LinkedIn call; nil: none.
+	Log *slog.Logger
+	// Workers is how many grants a pass works on at once; 0: 32.
+	Workers int
+	// Rate is how many grants a second a pass begins; 0: 100.
+	Rate int
+}
+
+// Keeper does to grants what is due, and hands out their tokens. It holds no
+// state: any number of them may work on one store, in any number of processes.
+type Keeper struct {
+	Config
+}
+
+// New checks c. It does no I/O.
+func New(c Config) (*Keeper, error) {
+	if c.Store == nil || c.Desk == nil || c.Provider == nil || c.Sealer == nil {
+		return nil, errors.New("keeper: Store, Desk, Provider and Sealer are required")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Sleep == nil {
+		c.Sleep = sleep
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Events == nil {
+		c.Events = func(context.Context, Event) error { return nil }
+	}
+	if c.Workers <= 0 {
+		c.Workers = 32
+	}
+	if c.Rate <= 0 {
+		c.Rate = 100
+	}
+	return &Keeper{c}, nil
+}
+
+// SignIn keeps what a member has just granted. It returns the grant as stored.
+func (k *Keeper) SignIn(ctx context.Context, id Identity, t Tokens) (Grant, error) {
+	if id.Subject == "" || id.ClientID == "" || t.Access.IsZero() || !t.ExpiresAt.After(t.IssuedAt) {
+		return Grant{}, errors.New("keeper: sign in: the identity or the token is not whole")
+	}
+	member := NewMemberID(id.ClientID, id.Subject)
+	issued, err := k.seal(ctx, member, t)
+	if err != nil {
+		return Grant{}, err
+	}
+	generation := rand.Text()
+	return k.update(ctx, member, func(g *Grant) error {
+		g.SignIn(k.now(), generation, id, issued)
+		return nil
+	})
+}
+
+// Token is an access token with at least left of its life to go, refreshed or
+// proven first where that is needed. Where LinkedIn cannot be asked now, it is
+// the live token with what is left of it. Errors: ErrNotFound (signed out too),
+// ErrReconnect (also when no refresh can give left), ErrUnavailable.
+func (k *Keeper) Token(ctx context.Context, id MemberID, left time.Duration) (secret.String, Grant, error) {
+	for waited, wait, rounds := time.Duration(0), 100*time.Millisecond, 0; ; {
+		g, err := k.Store.Get(ctx, id)
+		if err != nil {
+			return secret.String{}, Grant{}, k.storeError("get", err)
+		}
+		now := k.now()
+		t, serving := g.Serving(now)
+		switch state := g.State(now); {
+		case state == StateSignedOut:
+			return secret.String{}, g, ErrNotFound
+		case state == StateReconnect || !g.canGive(now, left):
+			return secret.String{}, g, ErrReconnect
+		case serving && t.ExpiresAt.Sub(now) >= left:
+			return k.open(ctx, g, t)
+		}
+		if rounds < 4 && waited < waitForRun {
+			_, err = k.work(ctx, id, max(left, 0), &gate{k: k})
+			if err == nil {
+				rounds++
+				continue
+			}
+			// Another worker is at it, or a young token is refused for a moment.
+			if errors.Is(err, errLeased) || errors.Is(err, errNotYet) && g.Fresh.live(now) {
+				if k.Sleep(ctx, wait) == nil {
+					waited, wait = waited+wait, min(2*wait, time.Second)
+					continue
+				}
+			}
+		}
+		return k.serveWhatLives(ctx, id)
+	}
+}
+
+// serveWhatLives answers a caller whom no work could give more.
+func (k *Keeper) serveWhatLives(ctx context.Context, id MemberID) (secret.String, Grant, error) {
+	g, err := k.Store.Get(ctx, id)
+	if err != nil {
+		return secret.String{}, Grant{}, k.storeError("get", err)
+	}
+	now := k.now()
+	switch g.State(now) {
+	case StateSignedOut:
+		return secret.String{}, g, ErrNotFound
+	case StateReconnect:
+		return secret.String{}, g, ErrReconnect
+	}
+	if t, ok := g.Serving(now); ok {
+		return k.open(ctx, g, t)
+	}
+	return secret.String{}, g, ErrUnavailable
+}
+
+// Grant is the grant as it stands; ErrNotFound for a signed-out one too.
+func (k *Keeper) Grant(ctx context.Context, id MemberID) (Grant, error) {
+	g, err := k.Store.Get(ctx, id)
+	if err != nil {
+		return Grant{}, k.storeError("get", err)
+	}
+	if g.Status == SignedOut {
+		return Grant{}, ErrNotFound
+	}
+	return g, nil
+}
+
+// Inspect is Grant after an introspection now, at most once a minute for each
+// member. Where LinkedIn does not answer it is the grant as it stands:
+// VerifiedAt tells.
+func (k *Keeper) Inspect(ctx context.Context, id MemberID) (Grant, error) {
+	g, err := k.update(ctx, id, func(g *Grant) error { return g.Check(k.now()) })
+	if errors.Is(err, errNothing) {
+		return k.Grant(ctx, id)
+	}
+	if err != nil {
+		return Grant{}, err
+	}
+	t, ok := g.Serving(k.now())
+	if !ok {
+		t = g.newest()
+	}
+	ins, err := k.inspect(ctx, g, t, &gate{k: k})
+	if err != nil {
+		return k.Grant(ctx, id)
+	}
+	return k.update(ctx, id, func(g *Grant) error {
+		if g.Status == SignedOut {
+			return ErrNotFound
+		}
+		g.Verified(k.now(), t, ins)
+		return nil
+	})
+}
+
+// SignOut destroys the member's tokens and, by the new generation, sessions:
+// once it returns nil, no answer carries one of them. A member who is unknown
+// or signed out already is nil too. LinkedIn's revoke follows, best effort,
+// within 2 seconds.
+func (k *Keeper) SignOut(ctx context.Context, id MemberID) error {
+	generation := rand.Text()
+	var was Grant
+	g, err := k.update(ctx, id, func(g *Grant) error {
+		before := *g
+		if err := g.SignOut(k.now(), generation); err != nil {
+			return err
+		}
+		if before.Rev != "" && was.Rev == "" || before.Status == Active {
+			was = before
+		}
+		return nil
+	})
+	if errors.Is(err, ErrNotFound) || errors.Is(err, errNothing) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	k.revoke(ctx, g, was.Access, was.Fresh, was.Refresh)
+	return nil
+}
+
+// Observe tells breaker and incidents how a call of a sign-in went: operation
+// as in Record, nil for a success. It logs a failed call.
+func (k *Keeper) Observe(ctx context.Context, operation string, err error) {
+	k.observe(ctx, &gate{k: k}, "", operation, err)
+}
+
+// update is the only way a grant changes: read, transition, put; on a conflict
+// the transition runs again on the fresh grant. A grant whose stored revision is
+// one we tried to write is our own write, whatever the store had answered. Only
+// the put is ever retried, never what led to it. f sees Rev "" where there is
+// no grant; it is run until a put holds, so it must not do anything twice.
+func (k *Keeper) update(ctx context.Context, id MemberID, f func(*Grant) error) (Grant, error) {
+	var tried []string
+	var last error
+	for try, wait := 0, 50*time.Millisecond; try < putTries; try++ {
+		if last != nil {
+			if err := k.Sleep(ctx, wait); err != nil {
+				break
+			}
+			wait = min(2*wait, 1600*time.Millisecond)
+		}
+		g, err := k.Store.Get(ctx, id)
+		if errors.Is(err, ErrNotFound) {
+			g, err = Grant{Member: id}, nil
+		}
+		if err != nil {
+			if last = err; len(tried) == 0 && ctx.Err() != nil {
+				break
+			}
+			continue
+		}
+		if g.Rev != "" && slices.Contains(tried, g.Rev) {
+			return g, nil
+		}
+		old, lease := g.Rev, g.Lease
+		if err := f(&g); err != nil {
+			if errors.Is(err, errUnchanged) {
+				return g, nil
+			}
+			return g, err
+		}
+		if old == "" && g.Status == "" {
+			return g, ErrNotFound
+		}
+		if _, at := g.Next(k.now()); g.Lease == lease || g.Lease.ID == "" {
+			g.Due = at
+		}
+		g.Rev = rand.Text()
+		tried = append(tried, g.Rev)
+		if last = k.Store.Put(ctx, g, old); last == nil {
+			return g, nil
+		}
+		if errors.Is(last, ErrConflict) {
+			last = nil
+		}
+	}
+	if last == nil {
+		last = ErrConflict
+	}
+	return Grant{}, k.storeError("update", last)
+}
+
+// errUnchanged ends an update without a put.
+var errUnchanged = errors.New("keeper: nothing to write")
+
+// storeError hides what a store said behind ErrUnavailable, but for ErrNotFound.
+func (k *Keeper) storeError(what string, err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return ErrNotFound
+	}
+	k.Log.Error("the store failed", "operation", what, "error", err.Error())
+	return fmt.Errorf("%s: %w (%v)", what, ErrUnavailable, err)
+}
+
+func (k *Keeper) open(ctx context.Context, g Grant, t Token) (secret.String, Grant, error) {
+	clear, err := k.Sealer.Open(ctx, t.Sealed, PurposeAccess, string(g.Member))
+	if err != nil {
+		k.Log.Error("a token does not open", "member", string(g.Member), "error", err.Error())
+		return secret.String{}, g, fmt.Errorf("open the access token: %w", ErrUnavailable)
+	}
+	g.Access, g.Fresh = t, Token{} // what the caller is told is about this token
+	return clear, g, nil
+}
+
+func (k *Keeper) seal(ctx context.Context, id MemberID, t Tokens) (Issued, error) {
+	access, err := k.Sealer.Seal(ctx, t.Access, PurposeAccess, string(id))
+	if err != nil {
+		k.Log.Error("a token cannot be sealed", "error", err.Error())
+		return Issued{}, fmt.Errorf("seal the access token: %w", ErrUnavailable)
+	}
+	in := Issued{Access: Token{Sealed: access, IssuedAt: utc(t.IssuedAt), ExpiresAt: utc(t.ExpiresAt)}, Scopes: t.Scopes}
+	if t.Refresh.IsZero() {
+		return in, nil
+	}
+	refresh, err := k.Sealer.Seal(ctx, t.Refresh, PurposeRefresh, string(id))
+	if err != nil {
+		k.Log.Error("a token cannot be sealed", "error", err.Error())
+		return Issued{}, fmt.Errorf("seal the refresh token: %w", ErrUnavailable)
+	}
+	in.Refresh = Token{Sealed: refresh, IssuedAt: utc(t.IssuedAt), ExpiresAt: utc(t.RefreshExpiresAt)}
+	return in, nil
+}
+
+// revoke asks LinkedIn to forget the tokens, while the member is still signed
+// out: it may kill a grant that a sign-in has made since. Nothing depends on
+// the answer.
+func (k *Keeper) revoke(ctx context.Context, g Grant, access, fresh, refresh Token) {
+	ctx, cancel := context.WithTimeout(ctx, revokeFor)
+	defer cancel()
+	for _, t := range []struct {
+		Token
+		Purpose
+	}{{refresh, PurposeRefresh}, {access, PurposeAccess}, {fresh, PurposeAccess}} {
+		if t.IsZero() {
+			continue
+		}
+		clear, err := k.Sealer.Open(ctx, t.Sealed, t.Purpose, string(g.Member))
+		if err != nil {
+			continue
+		}
+		now, err := k.Store.Get(ctx, g.Member)
+		if err == nil && now.Status != SignedOut || err != nil && !errors.Is(err, ErrNotFound) {
+			return
+		}
+		if err := k.Provider.Revoke(ctx, clear); err != nil {
+			k.Log.Debug("linkedin did not revoke", "member", string(g.Member), "error", err.Error())
+			return // LinkedIn documents no revocation: one refusal says it all
+		}
+	}
+}
+
+func (k *Keeper) now() time.Time { return utc(k.Now()) }
+
+// utc is t as stores keep it.
+func utc(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC().Truncate(time.Microsecond)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,116 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	batch    = 100              // grants taken from a shard at once
+	passEnds = 10 * time.Second // before its deadline
+)
+
+// Range is a range of shards, both ends included: {0, 15} is all.
+type Range struct{ From, To int }
+
+// Report is what a pass did.
+type Report struct {
+	Done    int           // grants worked on without trouble
+	Failed  int           // grants whose work failed
+	Skipped int           // named by the index, and nothing to do
+	Lag     time.Duration // how late the latest of them was
+	Blocked bool          // breaker or pause stopped refreshes
+}
+
+// Pass does all that is due in shards, the longest due first, until 10 seconds
+// before ctx's deadline. Overlapping passes are harmless. A grant is tried once
+// in a pass.
+func (k *Keeper) Pass(ctx context.Context, shards Range) (Report, error) {
+	if shards.From < 0 || shards.To >= Shards || shards.From > shards.To {
+		return Report{}, errors.New("keeper: pass: shards are 0 to 15")
+	}
+	p := &pass{k: k, gate: &gate{k: k}, slots: make(chan struct{}, k.Workers)}
+	if err := p.gate.read(ctx); err != nil {
+		return Report{}, k.storeError("pass", err)
+	}
+	k.tellIncidents(ctx, p.gate)
+	var failed error
+	for s := shards.From; s <= shards.To && p.time(ctx); s++ {
+		failed = errors.Join(failed, p.shard(ctx, s))
+	}
+	p.all.Wait()
+	p.report.Blocked = p.gate.control.Blocked(k.now())
+	return p.report, failed
+}
+
+type pass struct {
+	k     *Keeper
+	gate  *gate
+	slots chan struct{}
+	all   sync.WaitGroup
+
+	mu     sync.Mutex
+	report Report
+}
+
+// time reports whether there is time to begin one more.
+func (p *pass) time(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ctx.Err() == nil && (!ok || time.Until(end) > passEnds+stepNeeds/2)
+}
+
+func (p *pass) shard(ctx context.Context, shard int) error {
+	var seen []MemberID
+	for {
+		ids, err := p.k.Store.Due(ctx, shard, p.k.now(), batch+len(seen))
+		if err != nil {
+			return p.k.storeError("due", err)
+		}
+		fresh := 0
+		var these sync.WaitGroup
+		for _, id := range ids {
+			if slices.Contains(seen, id) {
+				continue
+			}
+			if !p.time(ctx) {
+				these.Wait()
+				return nil
+			}
+			seen = append(seen, id)
+			fresh++
+			if err := p.k.Sleep(ctx, time.Second/time.Duration(p.k.Rate)); err != nil {
+				these.Wait()
+				return nil
+			}
+			p.slots <- struct{}{}
+			these.Go(func() {
+				defer func() { <-p.slots }()
+				p.one(ctx, id)
+			})
+		}
+		these.Wait()
+		if fresh == 0 || len(ids) < batch {
+			return nil
+		}
+	}
+}
+
+func (p *pass) one(ctx context.Context, id MemberID) {
+	g, err := p.k.work(ctx, id, nobody, p.gate)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case err == nil:
+		p.report.Done++
+	case errors.Is(err, errNothing), errors.Is(err, errNotYet), errors.Is(err, errLeased), errors.Is(err, ErrNotFound), errors.Is(err, errBlocked):
+		p.report.Skipped++
+	default:
+		p.report.Failed++
+	}
+	if err == nil && !g.Due.IsZero() {
+		p.report.Lag = max(p.report.Lag, p.k.now().Sub(g.Due))
+	}
+}
