@@ -1,0 +1,158 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// maxReturnTo bounds a return address: it travels in a cookie.
+const maxReturnTo = 1024
+
+// ticketParam and loginParam are what keepin adds to a return address.
+const (
+	ticketParam = "keepin_ticket"
+	loginParam  = "login"
+)
+
+// returnTo is the whole address that a return_to stands for. It accepts
+//
+//	path    = "/" and not another "/", on the base URL's host
+//	address = origin path, where the origin, to the letter, is configured
+//
+// each with a query and a fragment, in the characters of RFC 3986 alone: no
+// backslash, no control, no space, nothing that a browser would repair. "" is
+// the account page. What it gives always begins with a configured origin and a
+// slash, so that no browser can read another host out of it.
+func (s *Site) returnTo(raw string) (string, bool) {
+	if raw == "" {
+		return s.url("/"), true
+	}
+	if len(raw) > maxReturnTo {
+		return "", false
+	}
+	origin, rest := s.origin, raw
+	if raw[0] != '/' {
+		found := false
+		for _, o := range append([]string{s.origin}, s.origins...) {
+			if after, ok := strings.CutPrefix(raw, o); ok && (after == "" || strings.IndexByte("/?#", after[0]) >= 0) {
+				origin, rest, found = o, after, true
+			}
+		}
+		if !found {
+			return "", false
+		}
+		if rest == "" || rest[0] != '/' {
+			rest = "/" + rest
+		}
+	}
+	if strings.HasPrefix(rest, "//") || !isReference(rest) || hasTicket(rest) {
+		return "", false
+	}
+	return origin + rest, true
+}
+
+// isReference accepts path-absolute [ "?" query ] [ "#" fragment ] of RFC 3986.
+func isReference(s string) bool {
+	fragment := false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case strings.IndexByte("-._~!$&'()*+,;=:@/?", c) >= 0:
+		case c == '#' && !fragment:
+			fragment = true
+		case c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
+			i += 2
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+// hasTicket reports whether the query already brings a ticket: an application
+// must not take somebody else's for the one keepin adds.
+func hasTicket(rest string) bool {
+	rest, _, _ = strings.Cut(rest, "#")
+	_, query, _ := strings.Cut(rest, "?")
+	for part := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
+		name, _, _ := strings.Cut(part, "=")
+		if name, err := url.QueryUnescape(name); err != nil || strings.EqualFold(strings.TrimSpace(name), ticketParam) {
+			return true
+		}
+	}
+	return false
+}
+
+// withParam adds a parameter to a return address, before its fragment.
+func withParam(address, name, value string) string {
+	address, fragment, hasFragment := strings.Cut(address, "#")
+	separator := "?"
+	if strings.Contains(address, "?") {
+		separator = "&"
+	}
+	address += separator + url.Values{name: {value}}.Encode()
+	if hasFragment {
+		address += "#" + fragment
+	}
+	return address
+}
+
+// parseBase splits the base URL into its origin and its path.
+func parseBase(raw string) (origin, path string, err error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", "", errors.New("base URL: not an address")
+	}
+	path = strings.TrimRight(u.EscapedPath(), "/")
+	u.Path, u.RawPath = "", ""
+	if origin, err = parseOrigin(u.String()); err != nil {
+		return "", "", fmt.Errorf("base URL: %w", err)
+	}
+	for segment := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
+		if path != "" && (segment == "" || segment == "." || segment == ".." || strings.Trim(segment, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~") != "") {
+			return "", "", errors.New("base URL: its path may hold letters, digits, -, ., _ and ~ only")
+		}
+	}
+	return origin, path, nil
+}
+
+// parseOrigin reads scheme://host[:port], and gives it as a browser writes it:
+// in small letters, without the scheme's own port. http is for loopback only.
+func parseOrigin(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || (u.Path != "" && u.Path != "/") || strings.HasSuffix(raw, "#") {
+		return "", errors.New("not scheme://host[:port]")
+	}
+	host, port := strings.ToLower(u.Hostname()), u.Port()
+	switch {
+	case u.Scheme == "https":
+	case u.Scheme == "http" && isLoopback(host):
+	default:
+		return "", errors.New("neither https nor http on loopback")
+	}
+	if strings.HasPrefix(u.Host, "[") {
+		host = "[" + host + "]"
+	} else if strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" {
+		return "", errors.New("the host must be written in ASCII")
+	}
+	if port == "" || u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
+		return u.Scheme + "://" + host, nil
+	}
+	return u.Scheme + "://" + host + ":" + port, nil
+}
+
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || host == "host.docker.internal" || err == nil && ip.IsLoopback()
+}
+
+// trusted reports whether an Origin header names a configured origin.
+func (s *Site) trusted(origin string) bool { return slices.Contains(s.origins, origin) }

@@ -1,0 +1,81 @@
+package web
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/keepin/keepin/shared/keeper"
+	"github.com/keepin/keepin/shared/session"
+)
+
+// Validate is GET /validate: who is signed in in this browser, by one read of
+// the store.
+func Validate(s *Site, sessions *session.Manager) http.Handler {
+	return s.handle(func(w http.ResponseWriter, r *http.Request) error {
+		g, _, err := sessions.Member(r)
+		if err != nil {
+			sessions.ClearBroken(w, r)
+			return unavailable(err)
+		}
+		if g.State(s.now()) == keeper.StateReconnect {
+			return errReconnect
+		}
+		w.Header().Set("X-Keepin-Member", string(g.Member))
+		if isVisible(g.Subject) {
+			w.Header().Set("X-Keepin-Sub", g.Subject)
+		}
+		s.writeMember(w, g)
+		return nil
+	})
+}
+
+// memberView is a member and their grant as JSON shows them; what is absent is
+// omitted, but for the scopes.
+type memberView struct {
+	Member struct {
+		ID      keeper.MemberID `json:"id"`
+		Sub     string          `json:"sub"`
+		Name    string          `json:"name,omitempty"`
+		Picture string          `json:"picture,omitempty"`
+		Email   string          `json:"email,omitempty"`
+	} `json:"member"`
+	Grant struct {
+		Status          keeper.State `json:"status"`
+		Scopes          []string     `json:"scopes"`
+		AccessExpiresAt time.Time    `json:"access_expires_at,omitzero"`
+		ReconnectBy     time.Time    `json:"reconnect_by,omitzero"`
+		VerifiedAt      time.Time    `json:"verified_at,omitzero"`
+	} `json:"grant"`
+}
+
+// writeMember answers with a member, in whole seconds of UTC.
+func (s *Site) writeMember(w http.ResponseWriter, g keeper.Grant) {
+	now := s.now()
+	var v memberView
+	v.Member.ID, v.Member.Sub = g.Member, g.Subject
+	v.Member.Name, v.Member.Picture, v.Member.Email = g.Profile.Name, g.Profile.Picture, g.Profile.Email
+	v.Grant.Status, v.Grant.Scopes = g.State(now), scopesOf(g)
+	v.Grant.AccessExpiresAt = seconds(g.AccessEnd(now))
+	v.Grant.ReconnectBy = seconds(g.ReconnectBy())
+	v.Grant.VerifiedAt = seconds(g.VerifiedAt)
+	writeJSON(w, http.StatusOK, v)
+}
+
+func scopesOf(g keeper.Grant) []string {
+	if g.Scopes == nil {
+		return []string{}
+	}
+	return g.Scopes
+}
+
+func seconds(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+
+// isVisible reports whether s can stand in a header as it is.
+func isVisible(s string) bool {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c > '~' {
+			return false
+		}
+	}
+	return s != ""
+}
