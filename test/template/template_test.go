@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/keepin/keepin/shared/dynamo"
+	"github.com/keepin/keepin/shared/seal"
+	"github.com/keepin/keepin/shared/secret"
 )
 
 const root = "../.."
@@ -382,6 +384,26 @@ func dataIsKept(s stack, complain complain) {
 	}
 }
 
+// theKeysetIsOne: what CloudFormation generates is a keyset.
+func theKeysetIsOne(s stack, complain complain) {
+	g := at(s.Resources["Keyset"].Properties, "GenerateSecretString")
+	text, _ := at(g, "SecretStringTemplate").(string)
+	made := map[string]any{}
+	if err := json.Unmarshal([]byte(text), &made); err != nil {
+		complain("the keyset's template: %v", err)
+	}
+	length, _ := at(g, "PasswordLength").(float64)
+	made[fmt.Sprint(at(g, "GenerateStringKey"))] = strings.Repeat("x", int(length))
+	out, err := json.Marshal(made)
+	if err == nil {
+		err = seal.Check(secret.New(string(out)))
+	}
+	// 64 characters of 62 are 381 bits.
+	if err != nil || length < 64 {
+		complain("%v, with keys of %v characters", err, length)
+	}
+}
+
 // ownMetrics is the namespace of the metrics that keepin's code emits.
 const ownMetrics = "keepin"
 
@@ -497,6 +519,7 @@ var rules = map[string]func(stack, complain){
 	"nothingCaches":              nothingCaches,
 	"accessLogsHoldNoQuery":      accessLogsHoldNoQuery,
 	"dataIsKept":                 dataIsKept,
+	"theKeysetIsOne":             theKeysetIsOne,
 	"metricsExist":               metricsExist,
 	"scheduleCoversAllShards":    scheduleCoversAllShards,
 }
@@ -611,6 +634,12 @@ func TestRulesFindMistakes(t *testing.T) {
 			at(props(s, "Table"), "TimeToLiveSpecification").(map[string]any)["AttributeName"] = "ttl"
 		}},
 		{"dataIsKept", "no brake on the bill", func(s stack) { delete(props(s, "Table"), "OnDemandThroughput") }},
+		{"theKeysetIsOne", "a short key", func(s stack) {
+			at(props(s, "Keyset"), "GenerateSecretString").(map[string]any)["PasswordLength"] = 32.0
+		}},
+		{"theKeysetIsOne", "a key with a name", func(s stack) {
+			at(props(s, "Keyset"), "GenerateSecretString").(map[string]any)["GenerateStringKey"] = "key"
+		}},
 		{"metricsExist", "a metric nobody emits", func(s stack) { props(s, "RefreshLagAlarm")["MetricName"] = "RefreshLag" }},
 		{"metricsExist", "an alarm that is missing", func(s stack) { delete(s.Resources, "BreakerOpenAlarm") }},
 		{"metricsExist", "an alarm nobody hears", func(s stack) { delete(props(s, "ThrottlesAlarm"), "AlarmActions") }},
