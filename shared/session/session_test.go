@@ -1,0 +1,393 @@
+package session_test
+
+import (
+	"cmp"
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/keepin/keepin/shared/keeper"
+	"github.com/keepin/keepin/shared/secret"
+	"github.com/keepin/keepin/shared/session"
+	"github.com/keepin/keepin/shared/storetest"
+)
+
+// bench is a Manager over a memory store, with a clock that moves when told to
+// or when somebody sleeps.
+type bench struct {
+	*testing.T
+	*session.Manager
+	store  *storetest.Memory
+	sealer sealer
+
+	mu      sync.Mutex
+	now     time.Time
+	writes  []string
+	down    string // the store's operation that fails
+	slept   time.Duration
+	onSleep func()
+}
+
+func newBench(t *testing.T, secure bool) *bench {
+	b := &bench{T: t, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+	b.store = storetest.NewMemory(b.clock)
+	b.store.Before = func(op string) (bool, error) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if op == b.down {
+			return false, errors.New("the store is down")
+		}
+		if op != "Look" && op != "Get" {
+			b.writes = append(b.writes, op)
+		}
+		return true, nil
+	}
+	var err error
+	b.Manager, err = session.New(session.Config{
+		Store: b.store, Burns: b.store, Sealer: &b.sealer, Secure: secure, Now: b.clock,
+		Sleep: func(ctx context.Context, d time.Duration) error {
+			b.pass(d)
+			b.slept += d
+			if b.onSleep != nil {
+				b.onSleep()
+			}
+			return ctx.Err()
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (b *bench) clock() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.now
+}
+
+func (b *bench) pass(d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.now = b.now.Add(d)
+}
+
+// grant stores a live grant of subject.
+func (b *bench) grant(subject string) keeper.Grant {
+	b.Helper()
+	now := b.clock()
+	g := keeper.Grant{
+		Member: keeper.NewMemberID("client", subject), Subject: subject, Generation: rand.Text(),
+		Status: keeper.Active, Scopes: []string{"openid"}, Rev: rand.Text(),
+		Access: keeper.Token{Sealed: []byte("sealed"), IssuedAt: now, ExpiresAt: now.AddDate(0, 0, 60)},
+	}
+	b.must(b.store.Put(b.Context(), g, ""))
+	return g
+}
+
+// change stores a changed grant.
+func (b *bench) change(id keeper.MemberID, f func(*keeper.Grant)) {
+	b.Helper()
+	g, err := b.store.Get(b.Context(), id)
+	b.must(err)
+	old := g.Rev
+	f(&g)
+	g.Rev = rand.Text()
+	b.must(b.store.Put(b.Context(), g, old))
+}
+
+func (b *bench) must(err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// request is one with a Cookie header.
+func request(cookies ...string) *http.Request {
+	r := httptest.NewRequest("GET", "/", nil)
+	if len(cookies) > 0 {
+		r.Header.Set("Cookie", strings.Join(cookies, "; "))
+	}
+	return r
+}
+
+// signIn starts a session and returns its cookie as a browser sends it.
+func (b *bench) signIn(g keeper.Grant, cookies ...string) (cookie string, previous keeper.MemberID) {
+	b.Helper()
+	w := httptest.NewRecorder()
+	t, err := b.Begin(w, request(), session.Transaction{ReturnTo: "https://app.example/"})
+	b.must(err)
+	previous, err = b.Start(b.Context(), request(cookies...), g, t.Session)
+	b.must(err)
+	w = httptest.NewRecorder()
+	b.SetCookie(w, g.Member, t.Session)
+	return pair(w.Result().Cookies()[0]), previous
+}
+
+func pair(c *http.Cookie) string { return c.Name + "=" + c.Value }
+
+// sealer is AES-GCM with one key; purpose and owner are bound. err makes it fail.
+type sealer struct{ err error }
+
+func (s *sealer) aead() cipher.AEAD {
+	block, _ := aes.NewCipher(make([]byte, 32))
+	aead, _ := cipher.NewGCMWithRandomNonce(block)
+	return aead
+}
+
+func (s *sealer) Seal(_ context.Context, clear secret.String, p keeper.Purpose, owner string) ([]byte, error) {
+	return s.aead().Seal(nil, nil, []byte(clear.Reveal()), []byte(string(p)+"\n"+owner)), s.err
+}
+
+func (s *sealer) Open(_ context.Context, sealed []byte, p keeper.Purpose, owner string) (secret.String, error) {
+	clear, err := s.aead().Open(nil, nil, sealed, []byte(string(p)+"\n"+owner))
+	return secret.New(string(clear)), cmp.Or(s.err, err)
+}
+
+func TestNewRefusesHalfAConfig(t *testing.T) {
+	store := storetest.NewMemory(nil)
+	for name, cfg := range map[string]session.Config{
+		"nothing": {}, "no sealer": {Store: store, Burns: store}, "no burns": {Store: store, Sealer: &sealer{}},
+	} {
+		if _, err := session.New(cfg); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if _, err := session.New(session.Config{Store: store}); err != nil {
+		t.Errorf("one that only looks: %v", err)
+	}
+}
+
+func TestSessionCookieIsLocked(t *testing.T) {
+	id := secret.New(strings.Repeat("A", 43))
+	for secure, want := range map[bool]string{
+		true:  "__Host-keepin=0123456789abcdefghijkl." + id.Reveal() + "; Path=/; Max-Age=34560000; HttpOnly; Secure; SameSite=Lax",
+		false: "keepin=0123456789abcdefghijkl." + id.Reveal() + "; Path=/; Max-Age=34560000; HttpOnly; SameSite=Lax",
+	} {
+		w := httptest.NewRecorder()
+		newBench(t, secure).SetCookie(w, "0123456789abcdefghijkl", id)
+		if got := w.Header()["Set-Cookie"]; len(got) != 1 || got[0] != want {
+			t.Errorf("secure %t: %q, want %q", secure, got, want)
+		}
+	}
+}
+
+func TestSessionHoldsWhileItsGenerationDoes(t *testing.T) {
+	b := newBench(t, true)
+	g := b.grant("ada")
+	cookie, _ := b.signIn(g)
+	got, s, err := b.Member(request("theme=dark", cookie))
+	if err != nil || got.Member != g.Member || s.Generation != g.Generation || !s.ExpiresAt.Equal(b.now.Add(session.Lifetime)) {
+		t.Fatalf("Member = %+v, %+v, %v", got, s, err)
+	}
+	if got.Access.Sealed != nil {
+		t.Error("Member gives a sealed token")
+	}
+	for name, change := range map[string]func(*keeper.Grant){
+		"another generation": func(g *keeper.Grant) { g.Generation = "another" },
+		"signed out":         func(g *keeper.Grant) { g.Status = keeper.SignedOut },
+	} {
+		b.change(g.Member, func(have *keeper.Grant) { *have = g; change(have) })
+		if _, _, err := b.Member(request(cookie)); !errors.Is(err, session.ErrNone) {
+			t.Errorf("%s: %v, want ErrNone", name, err)
+		}
+	}
+	b.change(g.Member, func(have *keeper.Grant) { *have = g; have.Status = keeper.Reconnect })
+	if got, _, err := b.Member(request(cookie)); err != nil || got.Status != keeper.Reconnect {
+		t.Errorf("a grant that needs a new consent: %v, %v; its session lives on", got.Status, err)
+	}
+}
+
+func TestSessionLasts400Days(t *testing.T) {
+	b := newBench(t, true)
+	cookie, _ := b.signIn(b.grant("ada"))
+	b.pass(session.Lifetime - time.Second)
+	if _, _, err := b.Member(request(cookie)); err != nil {
+		t.Errorf("a second before its end: %v", err)
+	}
+	b.pass(time.Second)
+	if _, _, err := b.Member(request(cookie)); !errors.Is(err, session.ErrNone) {
+		t.Errorf("at its end: %v, want ErrNone", err)
+	}
+}
+
+func TestOnlyTheExactCookieIsASession(t *testing.T) {
+	b := newBench(t, true)
+	cookie, _ := b.signIn(b.grant("ada"))
+	name, value, _ := strings.Cut(cookie, "=")
+	bad := map[string]string{
+		"none": "", "twice": cookie + "; " + cookie, "a second one, empty": cookie + "; " + name + "=",
+		"quoted": name + `="` + value + `"`, "small letters": strings.ToLower(name) + "=" + value,
+		"without the prefix": "keepin=" + value, "more": cookie + "x", "padded": cookie + "=", "inner space": name + "= x" + value,
+		"another member": name + "=" + string(keeper.NewMemberID("client", "eve")) + value[22:],
+	}
+	for i := range len(value) {
+		bad["cut at "+string(rune('0'+i%10))+value[:i]] = name + "=" + value[:i]
+	}
+	for i := range len(value) { // every other last bit: also a second spelling of the same bytes
+		c := value[i] ^ 1
+		bad["bent at "+value[:i]] = name + "=" + value[:i] + string(c) + value[i+1:]
+	}
+	for what, line := range bad {
+		if _, _, err := b.Member(request(line)); !errors.Is(err, session.ErrNone) {
+			t.Errorf("%s: %v, want ErrNone", what, err)
+		}
+	}
+	r := request(cookie)
+	r.Header.Add("Cookie", cookie)
+	if _, _, err := b.Member(r); !errors.Is(err, session.ErrNone) {
+		t.Errorf("in two headers: %v, want ErrNone", err)
+	}
+}
+
+func TestOnlyABrokenCookieIsCleared(t *testing.T) {
+	b := newBench(t, true)
+	cookie, _ := b.signIn(b.grant("ada"))
+	for line, want := range map[string]int{
+		"": 0, "theme=dark": 0, cookie: 0, "__Host-keepin=x": 1, "__Host-keepin=": 1, cookie + "; " + cookie: 1,
+		cookie[:len(cookie)-43] + strings.Repeat("A", 43): 0, // well-formed, though nobody's
+	} {
+		w := httptest.NewRecorder()
+		b.ClearBroken(w, request(line))
+		got := w.Header()["Set-Cookie"]
+		if len(got) != want || want == 1 && got[0] != "__Host-keepin=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax" {
+			t.Errorf("%q: %q, want %d", line, got, want)
+		}
+	}
+}
+
+func TestStoreFailureIsNotASignOut(t *testing.T) {
+	b := newBench(t, true)
+	cookie, _ := b.signIn(b.grant("ada"))
+	b.down = "Look"
+	if _, _, err := b.Member(request(cookie)); err == nil || errors.Is(err, session.ErrNone) {
+		t.Errorf("Member = %v, want the store's error", err)
+	}
+}
+
+func TestSignInReplacesTheSessionOfThisBrowserOnly(t *testing.T) {
+	b := newBench(t, true)
+	ada := b.grant("ada")
+	phone, _ := b.signIn(ada)
+	first, _ := b.signIn(ada)
+	second, previous := b.signIn(ada, first)
+	if first == second {
+		t.Fatal("the session id is the old one")
+	}
+	if previous != "" {
+		t.Errorf("previous = %q for the same member", previous)
+	}
+	for cookie, want := range map[string]error{phone: nil, first: session.ErrNone, second: nil} {
+		if _, _, err := b.Member(request(cookie)); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", cookie, err, want)
+		}
+	}
+}
+
+func TestSwitchNamesTheMemberBefore(t *testing.T) {
+	b := newBench(t, true)
+	ada, bob := b.grant("ada"), b.grant("bob")
+	first, _ := b.signIn(ada)
+	second, previous := b.signIn(bob, first)
+	if previous != ada.Member {
+		t.Errorf("previous = %q, want ada", previous)
+	}
+	if _, _, err := b.Member(request(first)); !errors.Is(err, session.ErrNone) {
+		t.Errorf("ada's session: %v, want ErrNone", err)
+	}
+	b.change(bob.Member, func(g *keeper.Grant) { g.Status = keeper.SignedOut })
+	if _, previous := b.signIn(ada, second); previous != "" {
+		t.Errorf("previous = %q, but nobody was signed in", previous)
+	}
+}
+
+func TestFixedSessionIsNeverAdopted(t *testing.T) {
+	b := newBench(t, true)
+	ada := b.grant("ada")
+	planted := "__Host-keepin=" + string(ada.Member) + "." + base64.RawURLEncoding.EncodeToString(make([]byte, 32))
+	cookie, _ := b.signIn(ada, planted)
+	if _, _, err := b.Member(request(planted)); !errors.Is(err, session.ErrNone) {
+		t.Errorf("the planted cookie: %v, want ErrNone", err)
+	}
+	if _, _, err := b.Member(request(cookie)); err != nil {
+		t.Errorf("the new one: %v", err)
+	}
+}
+
+func TestFailedStartKeepsTheOldSession(t *testing.T) {
+	b := newBench(t, true)
+	ada := b.grant("ada")
+	cookie, _ := b.signIn(ada)
+	b.down = "PutSession"
+	if _, err := b.Start(t.Context(), request(cookie), ada, secret.New(strings.Repeat("A", 43))); err == nil {
+		t.Fatal("no error")
+	}
+	b.down = ""
+	if _, _, err := b.Member(request(cookie)); err != nil {
+		t.Errorf("the session before: %v", err)
+	}
+}
+
+func TestClearTakesAllOurCookiesAndNoOther(t *testing.T) {
+	w := httptest.NewRecorder()
+	newBench(t, true).Clear(w, request("theme=dark", "__Host-keepin=x", "__Host-keepin_tx_abcdefgh=y", "__Host-keepin_tx_abcdefgh=z", "__Host-other=1"))
+	var names []string
+	for _, c := range w.Result().Cookies() {
+		if c.MaxAge >= 0 || c.Value != "" {
+			t.Errorf("%v is not cleared", c)
+		}
+		names = append(names, c.Name)
+	}
+	if want := []string{"__Host-keepin", "__Host-keepin_tx_abcdefgh"}; !slices.Equal(names, want) {
+		t.Errorf("cleared %q, want %q", names, want)
+	}
+}
+
+func TestStoresNeverSeeAnID(t *testing.T) {
+	b := newBench(t, true)
+	g := b.grant("ada")
+	cookie, _ := b.signIn(g)
+	id := cookie[len(cookie)-43:]
+	if _, _, err := b.store.Look(t.Context(), g.Member, sha256.Sum256([]byte(id))); err != nil {
+		t.Errorf("the key is not SHA-256 of the id: %v", err)
+	}
+}
+
+func FuzzCookieHeader(f *testing.F) {
+	b := newBench(&testing.T{}, true)
+	for _, seed := range []string{"", "a=b", "__Host-keepin=x", "__Host-keepin=x; __Host-keepin=y", ";;;=;", "__Host-keepin_tx_AAAAAAAA=\"\x00"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		w, r := httptest.NewRecorder(), request(line)
+		if _, _, err := b.Member(r); !errors.Is(err, session.ErrNone) {
+			t.Fatalf("somebody is signed in by %q: %v", line, err)
+		}
+		if _, err := b.Resume(w, r, strings.Repeat("A", 43)); !errors.Is(err, session.ErrState) {
+			t.Fatalf("a sign-in is under way by %q: %v", line, err)
+		}
+		b.ClearBroken(w, r)
+		b.Clear(w, r)
+		for _, c := range w.Header()["Set-Cookie"] {
+			name, _, _ := strings.Cut(c, "=")
+			if !strings.HasPrefix(c, "__Host-keepin") || !strings.HasSuffix(c, "; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax") || strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~") != "" {
+				t.Fatalf("%q makes %q", line, c)
+			}
+		}
+		if len(b.writes) > 0 {
+			t.Fatalf("%q is written: %v", line, b.writes)
+		}
+	})
+}
