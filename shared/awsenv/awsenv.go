@@ -4,6 +4,7 @@
 package awsenv
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -48,6 +49,13 @@ func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse
 
 // endpoints tells the SDK the address of a service that has one of its own.
 type endpoints func(string) string
+
+// Endpoint is where a service is to be called, named as in its variable:
+// AWS_ENDPOINT_URL_DYNAMODB for "DYNAMODB", else AWS_ENDPOINT_URL; "" for the
+// Region's own.
+func Endpoint(getenv func(string) string, service string) string {
+	return cmp.Or(getenv("AWS_ENDPOINT_URL_"+service), getenv("AWS_ENDPOINT_URL"))
+}
 
 // GetServiceBaseEndpoint finds AWS_ENDPOINT_URL_SECRETS_MANAGER for "Secrets Manager".
 func (getenv endpoints) GetServiceBaseEndpoint(_ context.Context, service string) (string, bool, error) {

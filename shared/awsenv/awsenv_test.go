@@ -92,6 +92,9 @@ func TestEndpointsCanBeMoved(t *testing.T) {
 			}
 			_, _ = dynamodb.NewFromConfig(c).DescribeTable(t.Context(), &dynamodb.DescribeTableInput{TableName: aws.String("t")})
 			_, _ = secretsmanager.NewFromConfig(c).GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: aws.String("s")})
+			if got := awsenv.Endpoint(with("AWS_ENDPOINT_URL", tt.all, "AWS_ENDPOINT_URL_SECRETS_MANAGER", tt.one), "SECRETS_MANAGER"); got != "" && got != tt.secret || got == "" && tt.all+tt.one != "" {
+				t.Errorf("Endpoint: got %q", got)
+			}
 			if len(sent) != 2 || sent[0] != tt.table || sent[1] != tt.secret {
 				t.Errorf("got %v", sent)
 			}

@@ -373,6 +373,25 @@ func TestAnAnswerTooLargeForLambdaIsAFailure(t *testing.T) {
 	}
 }
 
+func TestUnavailableIsTheContracts503(t *testing.T) {
+	f := lambdahttp.Function{HTTP: http.HandlerFunc(lambdahttp.Unavailable), Validate: http.HandlerFunc(lambdahttp.Unavailable)}
+	raw, err := f.Invoke(t.Context(), event("GET", "GET /x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := whole(t, raw)
+	if r.StatusCode != 503 || r.Headers["Retry-After"] == "" || r.Headers["Content-Type"] != "application/problem+json" || !strings.Contains(r.Body, `"code":"try_again"`) {
+		t.Errorf("got %+v", r)
+	}
+	ask, err := os.ReadFile("testdata/authorizer.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.Invoke(t.Context(), ask); err != lambdahttp.ErrAuthorize || got != nil {
+		t.Errorf("as an authorizer: got %s, %v", got, err)
+	}
+}
+
 func TestSomeAnswersHaveNoBody(t *testing.T) {
 	for _, tt := range []struct {
 		method string

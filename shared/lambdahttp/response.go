@@ -48,6 +48,18 @@ func problem(status int, code string) response {
 	}
 }
 
+// Unavailable answers 503 try_again: the handler of a function whose wiring
+// failed. Its caller may come again, and its operator has been told.
+func Unavailable(w http.ResponseWriter, _ *http.Request) {
+	p := problem(http.StatusServiceUnavailable, "try_again")
+	for name, value := range p.Headers {
+		w.Header().Set(name, value)
+	}
+	w.Header().Set("Retry-After", "60")
+	w.WriteHeader(p.StatusCode)
+	_, _ = w.Write([]byte(p.Body))
+}
+
 // recorder is the http.ResponseWriter that a response is made from.
 type recorder struct {
 	header http.Header
