@@ -87,15 +87,15 @@ func (s *Site) accountView(g keeper.Grant, at session.Session) accountView {
 	for _, scope := range g.Scopes {
 		v.Permissions = append(v.Permissions, permission{scope, permissions[scope]})
 	}
-	for _, d := range []struct {
+	type dated struct {
 		label string
 		at    time.Time
-	}{
-		{"Signed in here since", at.CreatedAt},
-		{"Last confirmed by LinkedIn", g.VerifiedAt},
-		{"Current access until", g.AccessEnd(now)},
-		{"Please sign in again by", g.ReconnectBy()},
-	} {
+	}
+	dates := []dated{{"Signed in here since", at.CreatedAt}, {"Last confirmed by LinkedIn", g.VerifiedAt}}
+	if v.State != keeper.StateReconnect {
+		dates = append(dates, dated{"Current access until", g.AccessEnd(now)}, dated{"Please sign in again by", g.ReconnectBy()})
+	}
+	for _, d := range dates {
 		if !d.at.IsZero() {
 			v.Dates = append(v.Dates, date{d.label, d.at.UTC().Format(time.RFC3339), d.at.UTC().Format("2 January 2006")})
 		}

@@ -24,6 +24,7 @@ import (
 	"github.com/keepin/keepin/shared/session"
 	"github.com/keepin/keepin/shared/storetest"
 	"github.com/keepin/keepin/shared/web"
+	"github.com/keepin/keepin/test/contract"
 )
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -49,14 +50,23 @@ type bench struct {
 	log      bytes.Buffer
 	sleeps   []time.Duration
 	onSleep  func()
+	contract *contract.Contract
 
 	mu  sync.Mutex
 	ops []string // calls of the store
 }
 
+// loaded is the one contract that all tests are held against.
+var loaded = sync.OnceValues(contract.Load)
+
 // newBench makes one at https://app.example/auth, or as change has it.
 func newBench(t *testing.T, change ...func(*web.Config)) *bench {
-	b := &bench{T: t, now: start}
+	t.Helper()
+	c, err := loaded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{T: t, now: start, contract: c}
 	now := func() time.Time { return b.now }
 	b.store = storetest.NewMemory(now)
 	b.count()
@@ -68,7 +78,6 @@ func newBench(t *testing.T, change ...func(*web.Config)) *bench {
 	for _, c := range change {
 		c(&cfg)
 	}
-	var err error
 	if b.site, err = web.NewSite(cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +231,11 @@ func (b *bench) send(r *http.Request) *http.Response {
 	b.Helper()
 	w := httptest.NewRecorder()
 	b.mux.ServeHTTP(w, r)
-	return w.Result()
+	res := w.Result()
+	if err := b.contract.Check(b.site.Path(), r, res); err != nil {
+		b.Errorf("contract: %v", err)
+	}
+	return res
 }
 
 // backend calls as the application's back end.
