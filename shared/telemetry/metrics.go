@@ -9,11 +9,10 @@ import (
 
 // Pass is what an operator watches of one pass over what is due.
 type Pass struct {
-	Lag         time.Duration // how long the longest waiting grant had been due
-	Refreshed   int
-	Proven      int
-	Failed      int
-	BreakerOpen bool
+	Lag     time.Duration // how late the latest of the grants was
+	Done    int           // grants worked on without trouble
+	Failed  int           // grants whose work failed
+	Blocked bool          // breaker or pause stopped refreshes
 }
 
 // Namespace is where CloudWatch keeps keepin's metrics.
@@ -25,19 +24,18 @@ const Namespace = "keepin"
 //
 // https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 func (p Pass) WriteEMF(w io.Writer, at time.Time, function string) error {
-	open := 0
-	if p.BreakerOpen {
-		open = 1
+	blocked := 0
+	if p.Blocked {
+		blocked = 1
 	}
 	metrics := []struct {
 		name, unit string
 		value      any
 	}{
 		{"RefreshLagSeconds", "Seconds", p.Lag.Seconds()},
-		{"Refreshed", "Count", p.Refreshed},
-		{"Proven", "Count", p.Proven},
+		{"Done", "Count", p.Done},
 		{"Failed", "Count", p.Failed},
-		{"BreakerOpen", "None", open},
+		{"Blocked", "None", blocked},
 	}
 	line := map[string]any{"FunctionName": function}
 	var definitions []map[string]string
