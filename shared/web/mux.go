@@ -159,7 +159,7 @@ func (s *Site) admit(r *http.Request, prefix string) error {
 		return errTooLarge
 	}
 	p, ok := strings.CutPrefix(r.URL.Path, prefix)
-	if !ok || p != "" && p != "/" && path.Clean(p) != p { // a ServeMux would answer with a redirect
+	if !ok || p != "" && path.Clean(p) != p || p != "" && p[0] != '/' { // a ServeMux would answer with a redirect
 		return errNotFound
 	}
 	return nil

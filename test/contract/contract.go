@@ -92,6 +92,9 @@ func (c *Contract) Check(prefix string, req *http.Request, res *http.Response) e
 	}
 	what := fmt.Sprintf("%s %s answered %d", req.Method, asked.URL.Path, res.StatusCode)
 	route, params, err := c.router.FindRoute(asked)
+	if req.URL.Path != prefix && !strings.HasPrefix(req.URL.Path, prefix+"/") {
+		err = routers.ErrPathNotFound
+	}
 	if err != nil {
 		return c.elsewhere(what, err, res, body)
 	}
@@ -168,8 +171,12 @@ func (c *Contract) headers(want *openapi3.Response, res *http.Response) error {
 			return fmt.Errorf("header %s: %w", name, err)
 		}
 	}
+	known := make(map[string]bool)
+	for name := range want.Headers {
+		known[http.CanonicalHeaderKey(name)] = true
+	}
 	for name := range res.Header {
-		_, documented := want.Headers[name]
+		documented := known[name]
 		if _, every := c.every[name]; !documented && !every && !usual[name] {
 			return fmt.Errorf("header %s is not in the contract", name)
 		}
