@@ -144,7 +144,8 @@ func (s *Site) page(w http.ResponseWriter, status int, name string, view any) er
 		return err
 	}
 	if v, ok := view.(accountView); ok && !p.mayShow(v.Picture) {
-		v.Picture, view = "", v
+		v.Picture = ""
+		view = v
 	}
 	var b bytes.Buffer
 	if err := p.templates[name].Execute(&b, view); err != nil {
