@@ -1,0 +1,84 @@
+# What can be done here. Each target installs what it needs: Go programs and Python and
+# Node packages below .tools/, the rest by apt-get where that is there and we are root.
+# What cannot be installed, `make test` skips by name; in CI (CI=true) it fails instead.
+TOOLS = $(CURDIR)/.tools/bin
+FUZZTIME ?= 20s
+
+.PHONY: help
+help:
+	@sed -n 's/^## *//p' $(MAKEFILE_LIST)
+
+## make dev       run keepin and a simulated LinkedIn: http://localhost:8080
+.PHONY: dev
+dev:
+	go run ./cmd/keepin dev
+
+## make test      every test, with the race detector; other people's clients, too
+.PHONY: test
+test: setup
+	KEEPIN_TEST_REQUIRE=$(CI) go test -race -timeout 15m ./...
+	$(if $(CI),,command -v npm >/dev/null || { echo "skipped, npm is missing: test/clients"; exit 0; };) test/clients/run.sh
+
+## make check     formatting, vet, linters, go.mod, the template, known vulnerabilities
+.PHONY: check
+check: fmt-check lint tidy-check lint-template vuln
+
+.PHONY: fmt-check
+fmt-check:
+	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "gofmt -w $$files"; exit 1; }
+
+.PHONY: lint
+lint: tools
+	go vet ./...
+	go vet -tags lambdahost ./shared/app/...
+	$(TOOLS)/golangci-lint run
+
+.PHONY: tidy-check
+tidy-check:
+	go mod tidy -diff
+	go mod verify
+
+# The database is at vuln.go.dev. Where that is out of reach, the check says so and
+# proves nothing; KEEPIN_VULN_REQUIRE makes it fail.
+.PHONY: vuln
+vuln: tools
+	@$(TOOLS)/govulncheck ./... || { code=$$?; [ $$code -ne 3 ] && [ -z "$(KEEPIN_VULN_REQUIRE)" ] && echo "govulncheck: no database, nothing was checked"; } 
+
+## make fuzz      every fuzz target for FUZZTIME (20s)
+.PHONY: fuzz
+fuzz:
+	@set -e; for file in $$(git grep -l '^func Fuzz' -- '*_test.go'); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$file); do \
+			echo "== $$(dirname $$file) $$target"; \
+			go test ./$$(dirname $$file) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME); \
+		done; \
+	done
+
+## make bench     the benchmarks
+.PHONY: bench
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+## make cover     how much of shared/ the tests run: cover.html
+.PHONY: cover
+cover: setup
+	go test -coverpkg ./shared/... -coverprofile cover.out ./...
+	go tool cover -html cover.out -o cover.html
+	go tool cover -func cover.out | tail -1
+
+## make tools     the linters, at the versions of tools/go.mod
+.PHONY: tools
+tools: $(TOOLS)/installed
+
+$(TOOLS)/installed: tools/go.mod tools/go.sum
+	@mkdir -p $(TOOLS)
+	cd tools && GOBIN=$(TOOLS) go install tool
+	@touch $@
+
+## make setup     what the tests need besides Go
+.PHONY: setup
+setup:
+	@test/setup.sh
+
+# make lint-template, and the rules by which `sam build` makes the functions.
+include sam.mk
