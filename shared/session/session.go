@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/keepin/keepin/shared/keeper"
@@ -25,7 +26,7 @@ const Lifetime = 400 * 24 * time.Hour
 type Config struct {
 	Store  Store
 	Burns  Burns         // nil where nobody signs in or redeems
-	Sealer keeper.Sealer // nil where nobody signs in or redeems
+	Sealer keeper.Sealer // nil where nobody signs in or redeems; keeper.ErrUnavailable: its keys are not there
 	// Secure is for https: cookies get Secure and the prefix __Host-. Without it
 	// they have neither, which only http://localhost and 127.0.0.1 may want.
 	Secure bool
@@ -131,8 +132,15 @@ func newID() secret.String {
 
 // isID accepts what newID makes, and no second spelling of it.
 func isID(s string) bool {
+	b, ok := decode(s)
+	return ok && len(b) == 32
+}
+
+// decode reads base64url in its one spelling: encoding/base64 itself would skip
+// line breaks.
+func decode(s string) ([]byte, bool) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	return err == nil && len(s) == 43 && len(b) == 32
+	return b, err == nil && !strings.ContainsAny(s, "\r\n")
 }
 
 func hash(s secret.String) Hash { return sha256.Sum256([]byte(s.Reveal())) }

@@ -223,6 +223,25 @@ func TestSessionLasts400Days(t *testing.T) {
 	}
 }
 
+// late is a store that judges no expiry.
+type late struct{ session.Store }
+
+func (l late) Look(ctx context.Context, id keeper.MemberID, h session.Hash) (keeper.Grant, session.Session, error) {
+	g, s, err := l.Store.Look(ctx, id, h)
+	s.ExpiresAt = s.ExpiresAt.Add(-session.Lifetime)
+	return g, s, err
+}
+
+func TestStoreIsNotTrustedWithTheEnd(t *testing.T) {
+	b := newBench(t, true)
+	cookie, _ := b.signIn(b.grant("ada"))
+	m, err := session.New(session.Config{Store: late{b.store}, Secure: true, Now: b.clock})
+	b.must(err)
+	if _, _, err := m.Member(request(cookie)); !errors.Is(err, session.ErrNone) {
+		t.Errorf("an ended session: %v, want ErrNone", err)
+	}
+}
+
 func TestOnlyTheExactCookieIsASession(t *testing.T) {
 	b := newBench(t, true)
 	cookie, _ := b.signIn(b.grant("ada"))
@@ -257,7 +276,8 @@ func TestOnlyABrokenCookieIsCleared(t *testing.T) {
 	cookie, _ := b.signIn(b.grant("ada"))
 	for line, want := range map[string]int{
 		"": 0, "theme=dark": 0, cookie: 0, "__Host-keepin=x": 1, "__Host-keepin=": 1, cookie + "; " + cookie: 1,
-		cookie[:len(cookie)-43] + strings.Repeat("A", 43): 0, // well-formed, though nobody's
+		cookie[:len(cookie)-43] + strings.Repeat("A", 43):       0, // well-formed, though nobody's
+		cookie[:len(cookie)-43] + strings.Repeat("A", 42) + "B": 1, // the same bytes, spelled in another way
 	} {
 		w := httptest.NewRecorder()
 		b.ClearBroken(w, request(line))

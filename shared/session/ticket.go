@@ -57,8 +57,8 @@ func (m *Manager) Redeem(ctx context.Context, ticket string, grant func(context.
 	if len(ticket) > maxTicket {
 		return keeper.Grant{}, ErrTicket
 	}
-	sealed, err := base64.RawURLEncoding.Strict().DecodeString(ticket)
-	if err != nil {
+	sealed, ok := decode(ticket)
+	if !ok {
 		return keeper.Grant{}, ErrTicket
 	}
 	clear, err := m.Sealer.Open(ctx, sealed, keeper.PurposeTicket, ticketOwner)

@@ -161,8 +161,8 @@ func (m *Manager) open(r *http.Request, name string) (Transaction, error) {
 	if len(got) != 1 {
 		return Transaction{}, ErrState
 	}
-	sealed, err := base64.RawURLEncoding.Strict().DecodeString(got[0])
-	if err != nil {
+	sealed, ok := decode(got[0])
+	if !ok {
 		return Transaction{}, ErrState
 	}
 	clear, err := m.Sealer.Open(r.Context(), sealed, keeper.PurposeTransaction, name)

@@ -187,6 +187,27 @@ func TestTransactionIsBoundToItsCookieName(t *testing.T) {
 	}
 }
 
+// Names have 48 bits of the state's hash, so two states may share one: the
+// state inside decides.
+func TestStateInsideDecides(t *testing.T) {
+	b := newBench(t, true)
+	jar, other := make(map[string]string), make(map[string]string)
+	tx := b.begin(jar, usual())
+	b.begin(other, usual())
+	name, _ := only(jar)
+	from, value := only(other)
+	sealed, err := base64.RawURLEncoding.DecodeString(value)
+	b.must(err)
+	clear, err := b.sealer.Open(t.Context(), sealed, keeper.PurposeTransaction, from)
+	b.must(err)
+	sealed, err = b.sealer.Seal(t.Context(), clear, keeper.PurposeTransaction, name)
+	b.must(err)
+	r := request(name + "=" + base64.RawURLEncoding.EncodeToString(sealed))
+	if _, err := b.Resume(httptest.NewRecorder(), r, tx.State.Reveal()); !errors.Is(err, session.ErrState) {
+		t.Errorf("another state of the same name: %v, want ErrState", err)
+	}
+}
+
 func TestBadTransactionCookieIsCleared(t *testing.T) {
 	b := newBench(t, true)
 	jar := make(map[string]string)

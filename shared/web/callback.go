@@ -63,7 +63,7 @@ func (c *callback) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	t, err := c.sessions.Resume(w, r, q.Get("state"))
 	if err != nil {
-		return retryable{err, c.loginURL("")}
+		return retryable{unavailable(err), c.loginURL("")}
 	}
 	if err := c.admissible(q, t); err != nil {
 		return c.again(err, t)

@@ -11,3 +11,6 @@ func Codes() []string {
 
 // ReturnTo opens the grammar of return addresses.
 func (s *Site) ReturnTo(raw string) (string, bool) { return s.returnTo(raw) }
+
+// WithParam opens what is added to return addresses.
+func WithParam(address, name, value string) string { return withParam(address, name, value) }
