@@ -33,7 +33,7 @@ var (
 	// purpose or owner, or its key is no more: which of these is not told.
 	ErrOpen = errors.New("seal: does not open")
 	// ErrKeyset: the keyset cannot be read now. It says nothing of the value.
-	ErrKeyset = errors.New("seal: the keyset is unavailable")
+	ErrKeyset = fmt.Errorf("seal: the keyset is unavailable: %w", keeper.ErrUnavailable)
 )
 
 const (
