@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keepin/keepin/shared/config"
 	"github.com/keepin/keepin/shared/dynamo"
 	"github.com/keepin/keepin/shared/seal"
 	"github.com/keepin/keepin/shared/secret"
@@ -443,7 +444,7 @@ func metricsExist(s stack, complain complain) {
 			complain("%s tells nobody", id)
 		}
 	}
-	for _, name := range []string{"RefreshLagSeconds", "BreakerOpen", "5xx", "Throttles", "Errors", "TargetErrorCount", "WriteThrottleEvents", "Invocations"} {
+	for _, name := range []string{"RefreshLagSeconds", "Blocked", "5xx", "Throttles", "Errors", "TargetErrorCount", "WriteThrottleEvents", "Invocations"} {
 		if !alarmed[name] {
 			complain("no alarm on %s", name)
 		}
@@ -510,6 +511,21 @@ func scheduleCoversAllShards(s stack, complain complain) {
 	}
 }
 
+// variablesAreKnown: a variable that config does not read is a mistake.
+func variablesAreKnown(s stack, complain complain) {
+	for id, f := range s.of("AWS::Lambda::Function") {
+		variables, _ := at(f.Properties, "Environment", "Variables").(map[string]any)
+		for name := range variables {
+			if strings.HasPrefix(name, "KEEPIN_") && !slices.Contains(config.Variables(), name) {
+				complain("%s: config reads no %s", id, name)
+			}
+		}
+		if variables["KEEPIN_BASE_URL"] == nil || variables["KEEPIN_STORE"] == nil {
+			complain("%s knows neither address nor table", id)
+		}
+	}
+}
+
 var rules = map[string]func(stack, complain){
 	"rolesGrantNothingWholesale": rolesGrantNothingWholesale,
 	"validateOnlyLooks":          validateOnlyLooks,
@@ -522,6 +538,7 @@ var rules = map[string]func(stack, complain){
 	"theKeysetIsOne":             theKeysetIsOne,
 	"metricsExist":               metricsExist,
 	"scheduleCoversAllShards":    scheduleCoversAllShards,
+	"variablesAreKnown":          variablesAreKnown,
 }
 
 // translated is the template as CloudFormation. Without the pinned SAM CLI the
@@ -641,7 +658,7 @@ func TestRulesFindMistakes(t *testing.T) {
 			at(props(s, "Keyset"), "GenerateSecretString").(map[string]any)["GenerateStringKey"] = "key"
 		}},
 		{"metricsExist", "a metric nobody emits", func(s stack) { props(s, "RefreshLagAlarm")["MetricName"] = "RefreshLag" }},
-		{"metricsExist", "an alarm that is missing", func(s stack) { delete(s.Resources, "BreakerOpenAlarm") }},
+		{"metricsExist", "an alarm that is missing", func(s stack) { delete(s.Resources, "BlockedAlarm") }},
 		{"metricsExist", "an alarm nobody hears", func(s stack) { delete(props(s, "ThrottlesAlarm"), "AlarmActions") }},
 		{"metricsExist", "a metric AWS has not", func(s stack) {
 			at(props(s, "ScheduleAlarm"), "Metrics", 1, "MetricStat", "Metric").(map[string]any)["MetricName"] = "Failures"
@@ -652,6 +669,9 @@ func TestRulesFindMistakes(t *testing.T) {
 		}},
 		{"scheduleCoversAllShards", "half the shards", func(s stack) { at(props(s, "EachMinute"), "Target").(map[string]any)["Input"] = `{"from":0,"to":7}` }},
 		{"scheduleCoversAllShards", "a retry", func(s stack) { delete(at(props(s, "EachMinute"), "Target").(map[string]any), "RetryPolicy") }},
+		{"variablesAreKnown", "a misspelt variable", func(s stack) {
+			at(props(s, "LogoutFunction"), "Environment", "Variables").(map[string]any)["KEEPIN_SCOPE"] = "x"
+		}},
 	} {
 		s := parse(t, raw)
 		clean := 0
