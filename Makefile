@@ -31,7 +31,7 @@ fmt-check:
 lint: tools
 	go vet ./...
 	go vet -tags lambdahost ./shared/app/...
-	$(TOOLS)/golangci-lint run
+	$(TOOLS)/golangci-lint run --allow-parallel-runners
 
 .PHONY: tidy-check
 tidy-check:

@@ -172,7 +172,7 @@ func (c *checker) imports(f file) {
 		for _, spec := range f.ast.Imports {
 			imported, _ := strconv.Unquote(spec.Path.Value)
 			rel, ours := strings.CutPrefix(imported, module)
-			if ours && !slices.Contains(rule.imports, rel) && !(slices.Contains(rule.imports, "*") && strings.HasPrefix(rel, "shared/")) {
+			if ours && !slices.Contains(rule.imports, rel) && (!slices.Contains(rule.imports, "*") || !strings.HasPrefix(rel, "shared/")) {
 				c.report(f, spec, "imports "+rel+": "+rule.because)
 			}
 		}
