@@ -200,8 +200,9 @@ type brakeItem struct {
 }
 
 type outageItem struct {
-	Since time.Time `json:"since,omitzero"`
-	Count int       `json:"count,omitempty"`
+	Since     time.Time `json:"since,omitzero"`
+	Count     int       `json:"count,omitempty"`
+	Operation string    `json:"operation,omitempty"`
 }
 
 type openIncidentItem struct {

@@ -215,6 +215,7 @@ func fromControl(c keeper.Control) item {
 	i.putTime("ka", c.Brake.At)
 	i.putTime("us", c.Outage.Since)
 	i.putInt("un", int64(c.Outage.Count))
+	i.putText("uo", c.Outage.Operation)
 	i.putTime("pa", c.PausedAt)
 	var open []item
 	for _, o := range c.Open {
@@ -233,7 +234,7 @@ func toControl(verb string, i item) (keeper.Control, error) {
 	c := keeper.Control{
 		Breaker:  keeper.Breaker{Class: keeper.Class(r.text("bc")), Since: r.time("bs"), Until: r.time("bu"), Count: r.int("bn")},
 		Brake:    keeper.Brake{At: r.time("ka")},
-		Outage:   keeper.Outage{Since: r.time("us"), Count: r.int("un")},
+		Outage:   keeper.Outage{Since: r.time("us"), Count: r.int("un"), Operation: r.text("uo")},
 		PausedAt: r.time("pa"),
 		Rev:      r.text("r"),
 	}

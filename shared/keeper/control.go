@@ -7,11 +7,12 @@ import (
 )
 
 const (
-	probeEvery   = time.Minute // one call may try while LinkedIn refuses the application
-	brakeAt      = 3           // members refused since the last success
-	brakeForgets = 24 * time.Hour
+	probeEvery   = time.Minute    // one call may try while LinkedIn refuses the application
+	brakeAt      = 3              // members refused since the last success
+	brakeForgets = 72 * time.Hour // a refused grant is asked about once a day: 24 h would forget between two askings (docs/adr/0009)
 	outageAfter  = 15 * time.Minute
 	outageCount  = 5
+	keepRecords  = 3 // of one incident
 )
 
 // The causes of incidents.
@@ -24,8 +25,7 @@ const (
 
 // Blocked reports whether refreshes must wait: while an operator has paused
 // them, and while the breaker is open. From Until on a breaker of
-// ClassApplication lets one call probe (see Probe), and one of ClassBusy is
-// closed.
+// ClassApplication lets one call probe, and one of ClassBusy is closed.
 func (c Control) Blocked(now time.Time) bool {
 	return !c.PausedAt.IsZero() || c.Breaker.Until.After(now)
 }
@@ -44,18 +44,22 @@ func (c Control) half(now time.Time) bool {
 	return c.Breaker.Class == ClassApplication && !c.Breaker.Until.After(now)
 }
 
-// refused remembers a member for the brake. changed is false when there is
-// nothing new to store.
+// refused remembers a member for the brake. Who is refused again is no news: so
+// three members who are really gone are forgotten in the end. changed is false
+// when there is nothing to store.
 func (c *Control) refused(now time.Time, id MemberID) (changed bool) {
 	if now.Sub(c.Brake.At) >= brakeForgets && len(c.Brake.Refused) > 0 {
 		c.Brake, changed = Brake{}, true
 		c.close(now, causeBrake)
 	}
-	if len(c.Brake.Refused) < brakeAt && !slices.Contains(c.Brake.Refused, id) {
+	if slices.Contains(c.Brake.Refused, id) {
+		return changed
+	}
+	if len(c.Brake.Refused) < brakeAt {
 		c.Brake.Refused, changed = append(slices.Clone(c.Brake.Refused), id), true
-		if len(c.Brake.Refused) == brakeAt {
-			c.open(now, causeBrake)
-		}
+	}
+	if len(c.Brake.Refused) == brakeAt {
+		changed = c.open(now, causeBrake) || changed
 	}
 	if changed || now.Sub(c.Brake.At) >= time.Hour {
 		c.Brake.At, changed = now, true
@@ -86,9 +90,9 @@ func (c *Control) failed(now time.Time, operation string, class Class, retryAt t
 			return false
 		}
 		c.Breaker.Count++
-		c.Breaker.Until, changed = later(retryAt, now.Add(min(time.Minute<<min(c.Breaker.Count-1, 9), 6*time.Hour))), true
-		if !retryAt.IsZero() {
-			c.Breaker.Until = retryAt
+		c.Breaker.Until, changed = now.Add(doubled(c.Breaker.Count)), true
+		if retryAt.After(now) {
+			c.Breaker.Until = earlier(retryAt, now.Add(day)) // no quota of LinkedIn's is longer
 		}
 	case ClassOutage, ClassUnknown:
 		if c.Outage.Count == 0 {
@@ -97,6 +101,10 @@ func (c *Control) failed(now time.Time, operation string, class Class, retryAt t
 		if c.Outage.Count < outageCount {
 			c.Outage.Count++
 			changed = true
+		}
+		// Where several operations fail, the one that issues tokens ends the outage.
+		if o := c.Outage.Operation; o == "" || o != operation && operation == "refresh" {
+			c.Outage.Operation, changed = operation, true
 		}
 		if c.Outage.Count >= outageCount && now.Sub(c.Outage.Since) >= outageAfter {
 			changed = c.open(now, causeOutage) || changed
@@ -108,12 +116,13 @@ func (c *Control) failed(now time.Time, operation string, class Class, retryAt t
 	return changed
 }
 
-// succeeded takes in a call that LinkedIn answered. Any answer ends an outage
-// and shows that the application's credentials are good; only tokens that were
-// issued lift the brake.
+// succeeded takes in a call that LinkedIn answered. It ends an outage of its own
+// operation (introspection may work while no token is issued); introspection
+// shows as well that the application's credentials are good. Tokens that were
+// issued end every trouble, and alone lift the brake.
 func (c *Control) succeeded(now time.Time, operation string) (changed bool) {
 	issued := operation == "refresh" || operation == "exchange"
-	if c.Outage != (Outage{}) {
+	if c.Outage != (Outage{}) && (issued || c.Outage.Operation == operation) {
 		c.Outage, changed = Outage{}, true
 	}
 	if c.Breaker != (Breaker{}) && (issued || c.Breaker.Class == ClassApplication && operation == "introspect") {
@@ -126,7 +135,7 @@ func (c *Control) succeeded(now time.Time, operation string) (changed bool) {
 		over := false
 		switch o.Cause {
 		case causeOutage:
-			over = true
+			over = c.Outage == Outage{}
 		case causeApplication:
 			over = c.Breaker.Class != ClassApplication
 		case causeBrake:
@@ -139,13 +148,21 @@ func (c *Control) succeeded(now time.Time, operation string) (changed bool) {
 	return changed
 }
 
-// open begins an incident, unless one of that cause is open.
+// open begins an incident. Where one of that cause is open, it counts the
+// record that the incident is to keep; false: it has enough of them.
 func (c *Control) open(now time.Time, cause string) bool {
-	if slices.ContainsFunc(c.Open, func(o OpenIncident) bool { return o.Cause == cause }) {
-		return false
+	c.Open = slices.Clone(c.Open)
+	for i := range c.Open {
+		if o := &c.Open[i]; o.Cause == cause {
+			if o.Records >= keepRecords {
+				return false
+			}
+			o.Records++
+			return true
+		}
 	}
-	o := OpenIncident{ID: rand.Text()[:12], Cause: cause, Since: now}
-	c.Open = append(slices.Clone(c.Open), o)
+	o := OpenIncident{ID: rand.Text()[:12], Cause: cause, Since: now, Records: 1}
+	c.Open = append(c.Open, o)
 	c.tell(Event{ID: o.ID + "-opened", Type: IncidentOpened, Subject: o.ID, At: now, Reason: cause})
 	return true
 }

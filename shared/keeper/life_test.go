@@ -147,7 +147,7 @@ func TestAMemberStaysSignedInForAYear(t *testing.T) {
 		w.clock.Advance(2 * time.Minute)
 		w.pass(t)
 	}
-	if refreshes-- /* the sign-in's */; refreshes < 6 || refreshes > 8 {
+	if refreshes--; /* the sign-in's */ refreshes < 6 || refreshes > 8 {
 		t.Errorf("%d refreshes in a year, want about 7", refreshes)
 	}
 	w.clock.Advance(2 * 24 * time.Hour)

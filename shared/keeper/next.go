@@ -31,9 +31,10 @@ const (
 // rungs of the ladder of notices, in days before the deadline.
 var rungs = [...]int{30, 14, 7, 3, 1}
 
-// Next is what g needs first, and when: the time may have passed. The zero time
-// comes with TaskNone: nothing, ever. It does not look at the lease: what was
-// begun and not ended is still due.
+// Next is what g needs first, and when: the time may have passed. What the
+// application is to be told goes first once it is due: other work may be blocked
+// for long. The zero time comes with TaskNone: nothing, ever. Next does not look
+// at the lease: what was begun and not ended is still due.
 func (g Grant) Next(now time.Time) (Task, time.Time) {
 	task, at := TaskNone, time.Time{}
 	consider := func(t Task, when time.Time) {
@@ -49,9 +50,12 @@ func (g Grant) Next(now time.Time) (Task, time.Time) {
 	} else if g.Status == Active {
 		_, when := g.rung(now)
 		consider(TaskAnnounce, earlier(when, g.end()))
+		if !at.After(now) {
+			return task, at
+		}
 		consider(TaskProve, g.proveAt())
 		consider(TaskRefresh, g.refreshAt(now))
-		consider(TaskVerify, g.verifyAt())
+		consider(TaskVerify, g.verifyAt(now))
 	}
 	return task, at
 }
@@ -96,14 +100,14 @@ func (g Grant) proveAt() time.Time {
 }
 
 // verifyAt: 7 days after the last introspection, or after the token was issued.
-// A doubted token that no refresh token stands behind is looked at again when
-// its trouble says so: a second look ends the grant.
-func (g Grant) verifyAt() time.Time {
+// A doubted token that no live refresh token stands behind is looked at again
+// when its trouble says so: a second look ends the grant.
+func (g Grant) verifyAt(now time.Time) time.Time {
 	if g.Access.IsZero() || !g.Fresh.IsZero() {
 		return time.Time{}
 	}
 	if !g.Access.RefusedAt.IsZero() {
-		if !g.Refresh.IsZero() {
+		if g.Refresh.live(now) {
 			return time.Time{} // a refresh is due
 		}
 		return later(g.Access.RefusedAt.Add(secondLook), g.Trouble.RetryAt)

@@ -71,10 +71,12 @@ type Brake struct {
 	At      time.Time  `json:"at"` // the last refusal
 }
 
-// Outage counts calls without a usable answer since the last success.
+// Outage counts calls without a usable answer since the last success of the
+// same operation, or since tokens were issued.
 type Outage struct {
-	Since time.Time `json:"since"`
-	Count int       `json:"count"`
+	Since     time.Time `json:"since"`
+	Count     int       `json:"count"`
+	Operation string    `json:"operation"` // of the last of them
 }
 
 // OpenIncident is an incident that has not ended.
@@ -82,6 +84,8 @@ type OpenIncident struct {
 	ID    string    `json:"id"`
 	Cause string    `json:"cause"`
 	Since time.Time `json:"since"`
+	// Records is how many failed calls the incident keeps a record of.
+	Records int `json:"records"`
 }
 
 // Incident is one cause of trouble from its beginning to its end, with the

@@ -118,7 +118,8 @@ func (g Grant) wanted(now time.Time, need time.Duration) (Task, time.Time) {
 		g.Trouble.RetryAt = time.Time{}
 		return TaskProve, later(try, g.proveAt())
 	case g.Refresh.live(now):
-		return TaskRefresh, try
+		// A token that was issued just now and is still too short: no other will be longer.
+		return TaskRefresh, later(try, g.Access.IssuedAt.Add(callerRetry))
 	case g.Access.live(now):
 		return TaskVerify, try
 	}
@@ -156,7 +157,12 @@ func (g *Grant) Refreshed(lease string, in Issued) error {
 	if in.Scopes != nil {
 		g.Scopes = in.Scopes
 	}
-	g.Trouble = Trouble{}
+	// Where the last token was never honoured, this one has yet to do better.
+	if g.Trouble.Class == ClassUnknown {
+		g.Trouble.At, g.Trouble.RetryAt = time.Time{}, time.Time{}
+	} else {
+		g.Trouble = Trouble{}
+	}
 	g.release(lease)
 	return nil
 }
@@ -177,8 +183,9 @@ func (g *Grant) Proven(now time.Time, lease string, fresh Token, p Profile) erro
 }
 
 // Unproven records that an API call refused the fresh token. A young one is
-// asked about again; an older one is dropped, and a refresh is due. Where it
-// was the last token, it stays as a doubted one for introspection to judge.
+// asked about again; an older one is dropped, and a refresh is due: after a
+// while that grows each time, for it may be the API that is ill. Where it was
+// the last token, it stays as a doubted one for introspection to judge.
 func (g *Grant) Unproven(now time.Time, lease string, fresh Token) error {
 	if g.Status != Active || fresh.IsZero() || !g.Fresh.same(fresh) {
 		return errOvertaken
@@ -188,7 +195,10 @@ func (g *Grant) Unproven(now time.Time, lease string, fresh Token) error {
 		g.Fresh.RefusedAt = now
 		return nil
 	}
-	if !g.Access.good(now) && !g.Refresh.live(now) {
+	switch {
+	case g.Refresh.live(now) && g.Fresh.live(now):
+		g.trouble(now, ClassUnknown, func(n int) time.Duration { return backoff(n, g.Member) })
+	case !g.Refresh.live(now) && !g.Access.good(now):
 		g.Access = g.Fresh
 		g.Access.RefusedAt = now
 	}
@@ -218,7 +228,7 @@ func (g *Grant) Verified(now time.Time, of Token, ins Inspection) {
 	}
 	g.CheckedAt = now
 	if ins.Active {
-		if !ins.ExpiresAt.IsZero() && ins.ExpiresAt.Sub(t.ExpiresAt).Abs() > sameEnd {
+		if ins.ExpiresAt.After(now) && ins.ExpiresAt.Sub(t.ExpiresAt).Abs() > sameEnd {
 			t.ExpiresAt = ins.ExpiresAt
 		}
 		g.VerifiedAt = now
@@ -241,7 +251,7 @@ func (g *Grant) Verified(now time.Time, of Token, ins Inspection) {
 }
 
 // Refused records that LinkedIn refuses the grant itself: the refresh token, or,
-// where there is none, the access token by introspection. While a good access
+// where none lives, the access token by introspection. While a good access
 // token lives, everything is kept. Where it is dead too, a second refusal at
 // least a minute after the first ends the grant, unless braked: then it may be
 // LinkedIn that is ill.
@@ -251,7 +261,7 @@ func (g *Grant) Refused(now time.Time, lease string, braked bool) error {
 	}
 	g.release(lease)
 	evidence := &g.Refresh
-	if g.Refresh.IsZero() {
+	if !g.Refresh.live(now) {
 		evidence = &g.Access
 	}
 	first := evidence.RefusedAt
@@ -322,6 +332,9 @@ func (g *Grant) Announce(now time.Time) {
 
 // Delivered drops the events that were sent.
 func (g *Grant) Delivered(sent []Event) {
+	if len(sent) == 0 {
+		return
+	}
 	g.Outbox.Events = slices.DeleteFunc(slices.Clone(g.Outbox.Events), func(e Event) bool {
 		return slices.ContainsFunc(sent, func(s Event) bool { return s.ID == e.ID })
 	})
@@ -375,9 +388,13 @@ func (p *Profile) merge(q Profile) {
 	p.Name, p.Picture, p.Email = cmp.Or(q.Name, p.Name), cmp.Or(q.Picture, p.Picture), cmp.Or(q.Email, p.Email)
 }
 
-// backoff is 1 minute doubled n-1 times, at most 6 hours, less up to a quarter
-// of it by the member's own jitter.
+// doubled is 1 minute doubled n-1 times, at most 6 hours.
+func doubled(n int) time.Duration {
+	return min(time.Minute<<max(0, min(n-1, 9)), 6*time.Hour)
+}
+
+// backoff is doubled, less up to a quarter of it by the member's own jitter.
 func backoff(n int, id MemberID) time.Duration {
-	d := min(time.Minute<<min(n-1, 9), 6*time.Hour)
+	d := doubled(n)
 	return d - time.Duration(float64(d/4)*float64(id.hash()>>11)/(1<<53))
 }

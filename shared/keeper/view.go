@@ -96,11 +96,10 @@ func (g Grant) newest() Token {
 	return g.Access
 }
 
-// canGive reports whether some token has, or a refresh may bring one with,
-// seconds of life left.
+// canGive reports whether some token has, doubted or not, or a refresh may bring
+// one with, so much of its life left.
 func (g Grant) canGive(now time.Time, left time.Duration) bool {
-	enough := func(t Token) bool { return !t.IsZero() && t.ExpiresAt.Sub(now) >= left }
-	return enough(g.Fresh) || enough(g.Refresh) || g.Access.RefusedAt.IsZero() && enough(g.Access)
+	return g.end().Sub(now) >= left
 }
 
 // IsZero reports whether there is no token.

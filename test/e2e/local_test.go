@@ -1,0 +1,149 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/keepin/keepin/shared/keeper"
+	"github.com/keepin/keepin/shared/linkedinsim"
+	"github.com/keepin/keepin/shared/local"
+	"github.com/keepin/keepin/shared/telemetry"
+	"github.com/keepin/keepin/test/e2e"
+)
+
+// TestOneMachine runs the suite on what `keepin serve` runs, over real sockets.
+func TestOneMachine(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e2e.Run(t, func(t *testing.T, refreshTokens bool) *e2e.Target {
+		t.Parallel()
+		return oneMachine(t, key, refreshTokens)
+	})
+}
+
+func oneMachine(t *testing.T, key *rsa.PrivateKey, refreshTokens bool) *e2e.Target {
+	clock := linkedinsim.NewClock(time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC))
+	front, back := listener(t), listener(t)
+	base, linkedIn := "http://"+front.Addr().String(), "http://"+back.Addr().String()
+	app := linkedinsim.DefaultApp()
+	app.RedirectURLs, app.Refresh = []string{base + "/callback"}, refreshTokens
+	sim, err := linkedinsim.New(linkedinsim.Config{Clock: clock, URL: linkedIn, Apps: []linkedinsim.App{app}, Members: linkedinsim.DefaultMembers(), Key: key})
+	must(t, err)
+
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	must(t, os.WriteFile(path("linkedin.json"), []byte(`{"client_id":"`+app.ClientID+`","client_secret":"`+app.Secret+`"}`), 0o600))
+	logs, sent := new(buffer), new(types)
+	m, err := local.Open(t.Context(), local.Config{BaseURL: base, Scopes: []string{"openid", "profile", "email", "w_member_social"},
+		LinkedInURL: linkedIn, APIURL: linkedIn, Issuer: linkedIn + "/oauth",
+		Store: path("keepin.db"), Credentials: path("linkedin.json"), Keys: path("keys.json"), BackendKey: path("backend-key"),
+		Events: sent.send, PictureOrigins: []string{linkedIn}, Now: clock.Now,
+		Sleep: func(_ context.Context, d time.Duration) error { time.Sleep(d / 20); return nil }, // the clock stands still meanwhile
+		Log:   telemetry.Logger(logs, slog.LevelDebug, false, nil)})
+	must(t, err)
+	t.Cleanup(func() { must(t, m.Close()) })
+	serve(t, front, m)
+	serve(t, back, sim)
+	backendKey, err := os.ReadFile(path("backend-key"))
+	must(t, err)
+
+	return &e2e.Target{BaseURL: base, Sim: sim, Clock: clock, Logs: logs.String, Events: sent.all,
+		Backend: func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+string(bytes.TrimSpace(backendKey))) },
+		Pass: func(t testing.TB) {
+			t.Helper()
+			for range 3 { // what one task makes due is done as well
+				r, err := m.Pass(context.WithoutCancel(t.Context()))
+				must(t, err)
+				if r.Done == 0 {
+					break
+				}
+			}
+		},
+		Files: func(t testing.TB) [][]byte {
+			t.Helper()
+			db, err := os.ReadFile(path("keepin.db"))
+			must(t, err)
+			return [][]byte{db}
+		}}
+}
+
+func listener(t *testing.T) net.Listener {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	return l
+}
+
+func serve(t *testing.T, l net.Listener, h http.Handler) {
+	s := httptest.NewUnstartedServer(h)
+	must(t, s.Listener.Close())
+	s.Listener = l
+	s.Start()
+	t.Cleanup(func() {
+		s.CloseClientConnections()
+		s.Close()
+	})
+}
+
+// buffer is a log that many write to.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// types takes events down, each once.
+type types struct {
+	mu   sync.Mutex
+	ids  map[string]bool
+	seen []string
+}
+
+func (e *types) send(_ context.Context, event keeper.Event) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ids == nil {
+		e.ids = map[string]bool{}
+	}
+	if !e.ids[event.ID] {
+		e.ids[event.ID] = true
+		e.seen = append(e.seen, string(event.Type))
+	}
+	return nil
+}
+
+func (e *types) all() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return append([]string(nil), e.seen...)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
