@@ -22,6 +22,12 @@
     :focus-visible { outline: 3px solid #3b82c4; outline-offset: 2px; }
     button[disabled] { opacity: 0.6; cursor: default; }`;
 
+  // here is this page in the characters that /login takes; browsers leave some
+  // others, such as [ and |, as they are.
+  const here = () => location.href
+    .replace(/%(?![0-9a-f]{2})/gi, "%25")
+    .replace(/[^\w.~!$&'()*+,;=:@/?#%-]/g, encodeURIComponent);
+
   const make = (tag, text, set = {}) =>
     Object.assign(document.createElement(tag), { textContent: text }, set);
 
@@ -94,7 +100,7 @@
     }
 
     #login() {
-      const q = new URLSearchParams({ return_to: this.getAttribute("return-to") ?? location.href });
+      const q = new URLSearchParams({ return_to: this.getAttribute("return-to") ?? here() });
       const scope = this.getAttribute("scope");
       if (scope) q.set("scope", scope);
       return keepin + "/login?" + q;

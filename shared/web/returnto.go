@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -49,10 +50,10 @@ func (s *Site) returnTo(raw string) (string, bool) {
 			rest = "/" + rest
 		}
 	}
-	if strings.HasPrefix(rest, "//") || !isReference(rest) || hasTicket(rest) {
+	if strings.HasPrefix(rest, "//") || startsWithTrick(rest) || !isReference(rest) {
 		return "", false
 	}
-	return origin + rest, true
+	return origin + withoutOurs(rest), true
 }
 
 // isReference accepts path-absolute [ "?" query ] [ "#" fragment ] of RFC 3986.
@@ -77,18 +78,50 @@ func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// hasTicket reports whether the query already brings a ticket: an application
-// must not take somebody else's for the one keepin adds.
-func hasTicket(rest string) bool {
-	rest, _, _ = strings.Cut(rest, "#")
-	_, query, _ := strings.Cut(rest, "?")
-	for part := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
-		name, _, _ := strings.Cut(part, "=")
-		if name, err := url.QueryUnescape(name); err != nil || strings.EqualFold(strings.TrimSpace(name), ticketParam) {
+// withoutOurs takes out of the query what keepin itself adds to a return
+// address. A page that is asked for again by its whole address would otherwise
+// bring back the outcome of the sign-in before, and a link could pass somebody
+// else's ticket off as the one keepin adds. Everything else stays as it is.
+func withoutOurs(rest string) string {
+	page, fragment, hasFragment := strings.Cut(rest, "#")
+	page, query, _ := strings.Cut(page, "?")
+	parts := strings.Split(query, "&")
+	kept := slices.DeleteFunc(slices.Clone(parts), isOurs)
+	if len(kept) == len(parts) {
+		return rest
+	}
+	if len(kept) > 0 {
+		page += "?" + strings.Join(kept, "&")
+	}
+	if hasFragment {
+		page += "#" + fragment
+	}
+	return page
+}
+
+// isOurs reports whether a part of a query is a ticket, in whatever spelling
+// some parser may take for one (";" separates for a few), or an outcome.
+func isOurs(part string) bool {
+	for piece := range strings.SplitSeq(part, ";") {
+		name, value, _ := strings.Cut(piece, "=")
+		name, err := url.QueryUnescape(name)
+		if err != nil || strings.EqualFold(strings.TrimSpace(name), ticketParam) ||
+			name == loginParam && (value == outcomeDenied || value == outcomeSwitched) {
 			return true
 		}
 	}
 	return false
+}
+
+// startsWithTrick reports whether a path's first character is an encoded slash,
+// backslash or control: nothing to a browser, but something that decodes the
+// path before it redirects would make another host of it.
+func startsWithTrick(rest string) bool {
+	if len(rest) < 4 || rest[1] != '%' {
+		return false
+	}
+	c, err := strconv.ParseUint(rest[2:4], 16, 8)
+	return err != nil || c < ' ' || c == '/' || c == '\\' || c == 0x7f
 }
 
 // withParam adds a parameter to a return address, before its fragment.

@@ -32,7 +32,8 @@ func TestReturnAddressIsOneOfOurs(t *testing.T) {
 		"/a//b":                         "https://app.example/a//b",
 		"/?next=https://evil.example/":  "https://app.example/?next=https://evil.example/",
 		"/@evil.example":                "https://app.example/@evil.example",
-		"/%09/evil.example":             "https://app.example/%09/evil.example",
+		"/a%2F%5Cb":                     "https://app.example/a%2F%5Cb",
+		"/%C3%A4":                       "https://app.example/%C3%A4",
 		"https://app.example/x":         "https://app.example/x",
 		"https://shop.example":          "https://shop.example/",
 		"https://shop.example?x=1":      "https://shop.example/?x=1",
@@ -41,6 +42,16 @@ func TestReturnAddressIsOneOfOurs(t *testing.T) {
 		"/" + strings.Repeat("a", 1023): "https://app.example/" + strings.Repeat("a", 1023),
 		"/x?keepin_ticke=1":             "https://app.example/x?keepin_ticke=1",
 		"/x#?keepin_ticket=1":           "https://app.example/x#?keepin_ticket=1",
+		// What keepin itself had added goes; the rest stays to the letter.
+		"/x?keepin_ticket=1":                      "https://app.example/x",
+		"/x?a=b&keepin_ticket#f":                  "https://app.example/x?a=b#f",
+		"/x?keepin%5Fticket=1&a=%2f+":             "https://app.example/x?a=%2f+",
+		"/x?%6beepin_ticket=1":                    "https://app.example/x",
+		"/x?a;keepin_ticket=1":                    "https://app.example/x",
+		"/x?KEEPIN_TICKET=1":                      "https://app.example/x",
+		"/x?+keepin_ticket=1":                     "https://app.example/x",
+		"https://shop.example?keepin_ticket=x":    "https://shop.example/",
+		"/x?login=denied&login=switched&login=me": "https://app.example/x?login=me",
 	} {
 		if got, ok := s.ReturnTo(raw); got != want || !ok {
 			t.Errorf("%q: got %q, %v, want %q", raw, got, ok, want)
@@ -53,7 +64,8 @@ func TestReturnAddressIsOneOfOurs(t *testing.T) {
 		"https://evil.example", "http://app.example/", "http://shop.example/", "HTTPS://app.example/", "https://APP.example/", "https://app.example:443/", "https://app.example:8443/",
 		"https://app.example.evil.example/", "https://app.example@evil.example/", "https://evil.example/@app.example", `https://app.example\@evil.example/`, "https://app.example%2eevil.example/", "https://app.example:x@evil.example/",
 		"https://shop.example.", "https://shop.example:", "https://shop.example;x", "https://shop.example//evil.example", "https://www.app.example/", "https://www.app.example:84430/", "https://www.app.example:8443.evil.example/",
-		"/" + strings.Repeat("a", 1024), "/x?keepin_ticket=1", "/x?a=b&keepin_ticket", "/x?keepin%5Fticket=1", "/x?%6beepin_ticket=1", "/x?a;keepin_ticket=1", "https://shop.example?keepin_ticket=x", "/x?KEEPIN_TICKET=1",
+		"/" + strings.Repeat("a", 1024),
+		"/%2f", "/%2Fevil.example", "/%5Cevil.example", "/%5c/evil.example", "/%09/evil.example", "/%00", "/%0d%0aX: y", "/%7f", "https://shop.example/%2Fevil.example",
 	} {
 		if got, ok := s.ReturnTo(raw); ok {
 			t.Errorf("%q: got %q", raw, got)
@@ -98,6 +110,9 @@ func FuzzReturnAddress(f *testing.F) {
 		u, err := url.Parse(got)
 		if err != nil || u.Scheme+"://"+u.Host != want || u.User != nil {
 			t.Errorf("%q: Go reads %v, %v", got, u, err)
+		}
+		if again, ok := s.ReturnTo(got); len(got) <= 1024 && (!ok || again != got) {
+			t.Errorf("%q: %q is not itself: %q, %v", raw, got, again, ok)
 		}
 		added, err := url.Parse(web.WithParam(got, "keepin_ticket", "a b"))
 		if err != nil || len(added.Query()["keepin_ticket"]) != 1 || added.Query().Get("keepin_ticket") != "a b" || added.Fragment != u.Fragment || added.Path != u.Path {
