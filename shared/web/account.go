@@ -153,6 +153,11 @@ func (s *Site) page(w http.ResponseWriter, status int, name string, view any) er
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", p.policy)
+	if name == "account" {
+		// With no-referrer its form would be sent with "Origin: null" (Fetch
+		// standard, "append a request Origin header").
+		w.Header().Set("Referrer-Policy", "same-origin")
+	}
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes())
 	return nil

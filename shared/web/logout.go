@@ -48,10 +48,13 @@ func Logout(s *Site, sessions *session.Manager, k SignOuts) http.Handler {
 }
 
 // mayWrite reports whether an Origin, where there is one, is ours or configured,
-// its scheme included: CrossOriginProtection compares hosts alone.
+// its scheme included: CrossOriginProtection compares hosts alone. "null" is
+// ours when the browser says so otherwise: it is what a page with the referrer
+// policy no-referrer sends.
 func (s *Site) mayWrite(r *http.Request) bool {
 	for _, origin := range r.Header["Origin"] {
-		if origin != s.origin && !s.trusted(origin) {
+		ours := origin == s.origin || origin == "null" && r.Header.Get("Sec-Fetch-Site") == "same-origin"
+		if !ours && !s.trusted(origin) {
 			return false
 		}
 	}
