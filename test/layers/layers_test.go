@@ -1,4 +1,4 @@
-// Package layers_test holds the code to the house rules that need no judgement: who
+// Package layers_test holds the code to the house rules that need no judgement:
 // which package imports which, and what code does only in some places.
 package layers_test
 
