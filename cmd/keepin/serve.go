@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/urfave/cli/v3"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/keepin/keepin/shared/config"
+	"github.com/keepin/keepin/shared/events"
+	"github.com/keepin/keepin/shared/keeper"
+	"github.com/keepin/keepin/shared/local"
+	"github.com/keepin/keepin/shared/telemetry"
+)
+
+func serveCommand(out, log io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:  "serve",
+		Usage: "run on this machine, with the real LinkedIn; configured by the environment (see README)",
+		Action: func(ctx context.Context, _ *cli.Command) error {
+			c, err := config.Load(config.Serve, os.Getenv, os.Environ())
+			if err != nil {
+				return err
+			}
+			return serve(ctx, c, out, log)
+		},
+	}
+}
+
+// serve runs until ctx ends.
+func serve(ctx context.Context, c config.Config, out, log io.Writer) error {
+	for _, p := range []struct {
+		variable, want string
+		place          config.Place
+	}{{"KEEPIN_STORE", "bolt", c.Store}, {"KEEPIN_SECRET", "file", c.Secret}, {"KEEPIN_KEYS", "file", c.Keys}} {
+		if p.place.Kind != p.want {
+			return usageError{fmt.Errorf("%s: keepin serve keeps everything on this machine: it must be %s:PATH, or unset; %s is for the Lambda functions", p.variable, p.want, p.place.Kind)}
+		}
+	}
+	logger := telemetry.Logger(log, c.LogLevel, false, nil)
+	send, err := sink(c, logger)
+	if err != nil {
+		return err
+	}
+	l, err := listen(ctx, c.Listen, "KEEPIN_LISTEN")
+	if err != nil {
+		return err
+	}
+	m, err := local.Open(ctx, local.Config{BaseURL: c.BaseURL, Scopes: c.Scopes, ReturnOrigins: c.ReturnOrigins,
+		LinkedInURL: c.LinkedInURL, APIURL: c.APIURL, Issuer: c.Issuer,
+		Store: c.Store.Name, Credentials: c.Secret.Name, Keys: c.Keys.Name, BackendKey: c.BackendKey.Name,
+		Events: send, PictureOrigins: pictures(c.LinkedInURL), Log: logger})
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	logger.Info("keepin serves", "base_url", c.BaseURL, "listen", l.Addr().String(), "redirect_url", c.RedirectURL(), "data", c.Data)
+	_, _ = fmt.Fprintf(out, "keepin serves %s on %s; register %s as the redirect URL at LinkedIn\n", c.BaseURL, l.Addr(), c.RedirectURL())
+
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() error { return serveUntil(ctx, l, m) })
+	all.Go(func() error { m.Sweep(ctx, c.SweepEvery, nil); return nil })
+	return errors.Join(all.Wait(), m.Close())
+}
+
+// sink is where events go.
+func sink(c config.Config, log *slog.Logger) (func(context.Context, keeper.Event) error, error) {
+	switch c.Events.Kind {
+	case "webhook":
+		return events.NewWebhook(c.Events.Name, c.BaseURL, nil).Send, nil
+	case "log":
+		return events.Log{Logger: log, BaseURL: c.BaseURL}.Send, nil
+	}
+	return nil, usageError{fmt.Errorf("KEEPIN_EVENTS: keepin serve sends events to log or webhook:URL; %s is for the Lambda functions", c.Events.Kind)}
+}
+
+// pictures are the origins of portraits besides LinkedIn's own: a simulator's.
+func pictures(linkedIn string) []string {
+	if linkedIn == "https://www.linkedin.com" {
+		return nil
+	}
+	return []string{linkedIn}
+}
