@@ -184,6 +184,7 @@ type controlItem struct {
 	Outage   outageItem         `json:"outage,omitzero"`
 	PausedAt time.Time          `json:"paused_at,omitzero"`
 	Open     []openIncidentItem `json:"open,omitempty"`
+	Untold   []eventItem        `json:"untold,omitempty"`
 	Rev      string             `json:"rev"`
 }
 
@@ -206,9 +207,10 @@ type outageItem struct {
 }
 
 type openIncidentItem struct {
-	ID    string    `json:"id,omitempty"`
-	Cause string    `json:"cause,omitempty"`
-	Since time.Time `json:"since,omitzero"`
+	ID      string    `json:"id,omitempty"`
+	Cause   string    `json:"cause,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
+	Records int       `json:"records,omitempty"`
 }
 
 func encodeControl(c keeper.Control) ([]byte, error) {
@@ -221,6 +223,12 @@ func encodeControl(c keeper.Control) ([]byte, error) {
 	}
 	for n := range i.Open {
 		whole(&i.Open[n].Since)
+	}
+	for _, e := range c.Untold {
+		i.Untold = append(i.Untold, eventItem(e))
+	}
+	for n := range i.Untold {
+		whole(&i.Untold[n].At, &i.Untold[n].ReconnectBy)
 	}
 	whole(&i.Breaker.Since, &i.Breaker.Until, &i.Brake.At, &i.Outage.Since, &i.PausedAt)
 	return encode(time.Time{}, i)
@@ -237,6 +245,9 @@ func decodeControl(row []byte) (keeper.Control, error) {
 	}
 	for _, o := range i.Open {
 		c.Open = append(c.Open, keeper.OpenIncident(o))
+	}
+	for _, e := range i.Untold {
+		c.Untold = append(c.Untold, keeper.Event(e))
 	}
 	return c, nil
 }

@@ -89,19 +89,7 @@ func fromGrant(g keeper.Grant) item {
 	i.putTime("nl", g.Announced.Deadline)
 	i.putInt("oc", int64(g.Outbox.Count))
 	i.putTime("ot", g.Outbox.RetryAt)
-	var events []item
-	for _, e := range g.Outbox.Events {
-		m := item{}
-		m.putText("i", e.ID)
-		m.putText("t", string(e.Type))
-		m.putText("s", e.Subject)
-		m.putTime("a", e.At)
-		m.putInt("d", int64(e.Days))
-		m.putTime("b", e.ReconnectBy)
-		m.putText("r", e.Reason)
-		events = append(events, m)
-	}
-	i.putItems("oe", events)
+	i.putItems("oe", fromEvents(g.Outbox.Events))
 	if !g.Due.IsZero() { // else it is not in the index
 		i["ds"] = number(int64(g.Member.Shard()))
 		i["dt"] = micros(g.Due)
@@ -145,13 +133,33 @@ func toGrant(verb string, i item) (keeper.Grant, error) {
 			ProvenAt: r.time(prefix + "p"), RefusedAt: r.time(prefix + "r"),
 		}
 	}
-	for _, m := range r.items("oe") {
-		g.Outbox.Events = append(g.Outbox.Events, keeper.Event{
+	g.Outbox.Events = toEvents(r.items("oe"))
+	return g, r.done(verb)
+}
+
+func fromEvents(all []keeper.Event) (events []item) {
+	for _, e := range all {
+		m := item{}
+		m.putText("i", e.ID)
+		m.putText("t", string(e.Type))
+		m.putText("s", e.Subject)
+		m.putTime("a", e.At)
+		m.putInt("d", int64(e.Days))
+		m.putTime("b", e.ReconnectBy)
+		m.putText("r", e.Reason)
+		events = append(events, m)
+	}
+	return events
+}
+
+func toEvents(all []*reader) (events []keeper.Event) {
+	for _, m := range all {
+		events = append(events, keeper.Event{
 			ID: m.text("i"), Type: keeper.EventType(m.text("t")), Subject: m.text("s"), At: m.time("a"),
 			Days: m.int("d"), ReconnectBy: m.time("b"), Reason: m.text("r"),
 		})
 	}
-	return g, r.done(verb)
+	return events
 }
 
 func fromSession(s session.Session) item {
@@ -223,9 +231,11 @@ func fromControl(c keeper.Control) item {
 		m.putText("i", o.ID)
 		m.putText("c", o.Cause)
 		m.putTime("s", o.Since)
+		m.putInt("n", int64(o.Records))
 		open = append(open, m)
 	}
 	i.putItems("oi", open)
+	i.putItems("ut", fromEvents(c.Untold))
 	return i
 }
 
@@ -242,8 +252,9 @@ func toControl(verb string, i item) (keeper.Control, error) {
 		c.Brake.Refused = append(c.Brake.Refused, keeper.MemberID(id))
 	}
 	for _, m := range r.items("oi") {
-		c.Open = append(c.Open, keeper.OpenIncident{ID: m.text("i"), Cause: m.text("c"), Since: m.time("s")})
+		c.Open = append(c.Open, keeper.OpenIncident{ID: m.text("i"), Cause: m.text("c"), Since: m.time("s"), Records: m.int("n")})
 	}
+	c.Untold = toEvents(r.items("ut"))
 	return c, r.done(verb)
 }
 
