@@ -18,7 +18,6 @@ type gate struct {
 
 	mu      sync.Mutex
 	loaded  bool
-	claimed bool // this worker is the probe
 	control Control
 }
 
@@ -41,44 +40,39 @@ func (g *gate) load(ctx context.Context) error {
 }
 
 // pass lets a call to LinkedIn begin, or says errBlocked. Through a half-open
-// breaker one refresh a minute goes.
-func (g *gate) pass(ctx context.Context, now time.Time, task Task) error {
+// breaker one call a minute goes: probe is true when it is this one. A proof
+// needs no credentials of the application, so no refusal of those stops it.
+func (g *gate) pass(ctx context.Context, now time.Time, task Task) (probe bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err := g.load(ctx); err != nil {
-		return g.k.storeError("control", err)
+		return false, g.k.storeError("control", err)
 	}
-	if g.claimed {
-		return nil
-	}
-	if g.control.Blocked(now) {
-		return errBlocked
-	}
-	if !g.control.half(now) {
-		return nil
-	}
-	if task == TaskProve {
-		return errBlocked
+	refused := g.control.Breaker.Class == ClassApplication
+	switch {
+	case task == TaskProve && refused && g.control.PausedAt.IsZero():
+		return false, nil
+	case g.control.Blocked(now):
+		return false, errBlocked
+	case !g.control.half(now):
+		return false, nil
 	}
 	old := g.control.Rev
 	next := g.control
 	next.probe(now)
 	next.Rev = rand.Text()
 	if err := g.k.Desk.PutControl(ctx, next, old); err != nil {
-		return errBlocked // another probes
+		g.loaded = false
+		return false, errBlocked // another probes, or nobody for a minute
 	}
-	g.control, g.claimed = next, true
-	return nil
+	g.control = next
+	return true, nil
 }
 
 func (g *gate) braked(now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.control.Braked(now)
-}
-
-func (g *gate) refused(ctx context.Context, id MemberID) {
-	g.change(ctx, func(c *Control) bool { return c.refused(g.k.now(), id) })
 }
 
 // change applies f, and stores what it changed; on a conflict f runs again on
@@ -90,6 +84,9 @@ func (g *gate) change(ctx context.Context, f func(*Control) bool) (was, is Contr
 		if err := g.load(ctx); err != nil {
 			g.k.Log.Error("the store failed", "operation", "control", "error", err.Error())
 			return g.control, g.control
+		}
+		if is.Rev != "" && g.control.Rev == is.Rev {
+			return was, is // our own write, whatever the store had answered
 		}
 		was, is = g.control, g.control
 		if !f(&is) {
@@ -103,12 +100,11 @@ func (g *gate) change(ctx context.Context, f func(*Control) bool) (was, is Contr
 			return was, is
 		}
 		g.loaded = false
-		if !errors.Is(err, ErrConflict) {
-			if g.k.Sleep(ctx, 50*time.Millisecond) != nil {
-				break
-			}
+		if !errors.Is(err, ErrConflict) && g.k.Sleep(ctx, 50*time.Millisecond) != nil {
+			break
 		}
 	}
+	g.k.Log.Error("the store failed", "operation", "put control")
 	return was, was
 }
 
@@ -128,14 +124,22 @@ func (k *Keeper) observe(ctx context.Context, gate *gate, id MemberID, operation
 	}
 	record := call.Record
 	k.Log.Warn("linkedin call failed", "operation", operation, "class", string(call.Class), "member", string(id), "record", record)
-	if call.Class == ClassMember {
-		was, is := gate.change(ctx, func(*Control) bool { return false })
-		k.report(ctx, gate, was, is, nil)
-		return
-	}
-	if record.Problem == "cancelled by the caller" {
+	if call.Class == ClassMember || cancelled(err) {
 		return // says nothing of LinkedIn
 	}
 	was, is := gate.change(ctx, func(c *Control) bool { return c.failed(k.now(), operation, call.Class, call.RetryAt) })
 	k.report(ctx, gate, was, is, &record)
+}
+
+// refused lets LinkedIn's refusal of a member work on the brake. record is nil
+// where an introspection said so.
+func (k *Keeper) refused(ctx context.Context, gate *gate, id MemberID, record *Record) {
+	was, is := gate.change(ctx, func(c *Control) bool { return c.refused(k.now(), id) })
+	k.report(ctx, gate, was, is, record)
+}
+
+// cancelled reports whether err came of a caller who went away.
+func cancelled(err error) bool {
+	c, ok := errors.AsType[*CallError](err)
+	return ok && c.Record.Problem == "cancelled by the caller"
 }

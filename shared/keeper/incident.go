@@ -9,15 +9,22 @@ import (
 // closed, and tells of them. The control item itself says which are untold, so
 // a crash in between delays the telling to the next pass.
 func (k *Keeper) report(ctx context.Context, gate *gate, was, is Control, record *Record) {
+	news := false
 	for _, o := range is.Open {
-		if !slices.ContainsFunc(was.Open, func(w OpenIncident) bool { return w.ID == o.ID }) {
-			i := Incident{ID: o.ID, Cause: o.Cause, OpenedAt: o.Since}
-			if record != nil {
-				i.Records = []Record{*record}
-			}
-			k.Log.Error("incident opened", "incident", o.ID, "cause", o.Cause)
-			k.putIncident(ctx, i)
+		if slices.Contains(was.Open, o) {
+			continue
 		}
+		i := Incident{ID: o.ID, Cause: o.Cause, OpenedAt: o.Since}
+		if o.Records > 1 {
+			i = k.incident(ctx, o)
+		} else {
+			k.Log.Error("incident opened", "incident", o.ID, "cause", o.Cause)
+			news = true
+		}
+		if record != nil && len(i.Records) < keepRecords {
+			i.Records = append(i.Records, *record)
+		}
+		k.putIncident(ctx, i)
 	}
 	for _, w := range was.Open {
 		if !slices.ContainsFunc(is.Open, func(o OpenIncident) bool { return o.ID == w.ID }) {
@@ -25,9 +32,10 @@ func (k *Keeper) report(ctx context.Context, gate *gate, was, is Control, record
 			i := k.incident(ctx, w)
 			i.ClosedAt = k.now()
 			k.putIncident(ctx, i)
+			news = true
 		}
 	}
-	if len(is.Untold) > 0 {
+	if news {
 		k.tellIncidents(ctx, gate)
 	}
 }

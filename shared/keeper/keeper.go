@@ -13,10 +13,12 @@ import (
 )
 
 const (
-	leaseFor   = 45 * time.Second // > 4 x the deadline of one call to LinkedIn
-	waitForRun = 5 * time.Second  // a caller waits this long for another's work
-	revokeFor  = 2 * time.Second
-	putTries   = 6
+	leaseFor     = 45 * time.Second // > 4 x the deadline of one call to LinkedIn
+	waitForRun   = 5 * time.Second  // a caller waits this long for another's work
+	revokeFor    = 2 * time.Second
+	putTries     = 6
+	answerTries  = 12 // of what LinkedIn issued: some 12 seconds
+	maxConflicts = 50
 )
 
 // Config is what a Keeper works with. Store, Desk, Provider and Sealer are
@@ -84,10 +86,21 @@ func (k *Keeper) SignIn(ctx context.Context, id Identity, t Tokens) (Grant, erro
 		return Grant{}, err
 	}
 	generation := rand.Text()
-	return k.update(ctx, member, func(g *Grant) error {
+	begun, first := "", true
+	g, err := k.update(ctx, member, func(g *Grant) error {
+		if first {
+			begun, first = g.Generation, false
+		} else if g.Status == SignedOut && g.Generation != begun {
+			return errOvertaken // a logout came between two tries: it wins
+		}
 		g.SignIn(k.now(), generation, id, issued)
 		return nil
 	})
+	if errors.Is(err, errOvertaken) {
+		k.revoke(ctx, g, issued.Access, Token{}, issued.Refresh)
+		return Grant{}, fmt.Errorf("sign in: %w (%v)", ErrUnavailable, err)
+	}
+	return g, err
 }
 
 // Token is an access token with at least left of its life to go, refreshed or
@@ -112,7 +125,7 @@ func (k *Keeper) Token(ctx context.Context, id MemberID, left time.Duration) (se
 		}
 		if rounds < 4 && waited < waitForRun {
 			_, err = k.work(ctx, id, max(left, 0), &gate{k: k})
-			if err == nil {
+			if err == nil || ClassOf(err) == ClassMember {
 				rounds++
 				continue
 			}
@@ -163,22 +176,33 @@ func (k *Keeper) Grant(ctx context.Context, id MemberID) (Grant, error) {
 // member. Where LinkedIn does not answer it is the grant as it stands:
 // VerifiedAt tells.
 func (k *Keeper) Inspect(ctx context.Context, id MemberID) (Grant, error) {
-	g, err := k.update(ctx, id, func(g *Grant) error { return g.Check(k.now()) })
-	if errors.Is(err, errNothing) {
+	var t Token
+	gate, probe := &gate{k: k}, false
+	g, err := k.update(ctx, id, func(g *Grant) (err error) {
+		now, ok := k.now(), false
+		if t, ok = g.Serving(now); !ok {
+			t = g.newest()
+		}
+		if t.IsZero() {
+			return errNothing
+		}
+		if err := g.Check(now); err != nil || probe {
+			return err
+		}
+		probe, err = gate.pass(ctx, now, TaskVerify)
+		return err
+	})
+	if errors.Is(err, errNothing) || errors.Is(err, errBlocked) {
 		return k.Grant(ctx, id)
 	}
 	if err != nil {
 		return Grant{}, err
 	}
-	t, ok := g.Serving(k.now())
-	if !ok {
-		t = g.newest()
-	}
-	ins, err := k.inspect(ctx, g, t, &gate{k: k})
+	ins, err := k.inspect(ctx, g, t, gate)
 	if err != nil {
 		return k.Grant(ctx, id)
 	}
-	return k.update(ctx, id, func(g *Grant) error {
+	return k.updateFrom(ctx, g, putTries, func(g *Grant) error {
 		if g.Status == SignedOut {
 			return ErrNotFound
 		}
@@ -192,22 +216,19 @@ func (k *Keeper) Inspect(ctx context.Context, id MemberID) (Grant, error) {
 // or signed out already is nil too. LinkedIn's revoke follows, best effort,
 // within 2 seconds.
 func (k *Keeper) SignOut(ctx context.Context, id MemberID) error {
-	generation := rand.Text()
 	var was Grant
 	g, err := k.update(ctx, id, func(g *Grant) error {
+		if g.Rev == "" {
+			return ErrNotFound
+		}
 		before := *g
-		if err := g.SignOut(k.now(), generation); err != nil {
+		if err := g.SignOut(k.now(), rand.Text()); err != nil {
 			return err
 		}
-		if before.Rev != "" && was.Rev == "" || before.Status == Active {
-			was = before
-		}
+		was = before
 		return nil
 	})
-	if errors.Is(err, ErrNotFound) || errors.Is(err, errNothing) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, errNothing) {
 		return err
 	}
 	k.revoke(ctx, g, was.Access, was.Fresh, was.Refresh)
@@ -226,52 +247,57 @@ func (k *Keeper) Observe(ctx context.Context, operation string, err error) {
 // the put is ever retried, never what led to it. f sees Rev "" where there is
 // no grant; it is run until a put holds, so it must not do anything twice.
 func (k *Keeper) update(ctx context.Context, id MemberID, f func(*Grant) error) (Grant, error) {
+	return k.updateFrom(ctx, Grant{Member: id}, putTries, f)
+}
+
+// updateFrom is update for a caller who has seen the grant: the first try is
+// made on that, which saves a read. The store may fail tries times.
+func (k *Keeper) updateFrom(ctx context.Context, seen Grant, tries int, f func(*Grant) error) (Grant, error) {
 	var tried []string
-	var last error
-	for try, wait := 0, 50*time.Millisecond; try < putTries; try++ {
-		if last != nil {
-			if err := k.Sleep(ctx, wait); err != nil {
-				break
-			}
-			wait = min(2*wait, 1600*time.Millisecond)
+	last, wait := error(ErrConflict), 50*time.Millisecond
+	for failed, conflicts := 0, 0; failed < tries && conflicts < maxConflicts; {
+		g, err := seen, error(nil)
+		guess := g.Rev != ""
+		if !guess {
+			g, err = k.Store.Get(ctx, seen.Member)
 		}
-		g, err := k.Store.Get(ctx, id)
 		if errors.Is(err, ErrNotFound) {
-			g, err = Grant{Member: id}, nil
+			g, err = Grant{Member: seen.Member}, nil
 		}
-		if err != nil {
-			if last = err; len(tried) == 0 && ctx.Err() != nil {
-				break
-			}
-			continue
-		}
-		if g.Rev != "" && slices.Contains(tried, g.Rev) {
-			return g, nil
-		}
-		old, lease := g.Rev, g.Lease
-		if err := f(&g); err != nil {
-			if errors.Is(err, errUnchanged) {
+		seen.Rev = ""
+		if err == nil {
+			if g.Rev != "" && slices.Contains(tried, g.Rev) {
 				return g, nil
 			}
-			return g, err
+			old, lease := g.Rev, g.Lease
+			if err := f(&g); errors.Is(err, errUnchanged) {
+				return g, nil
+			} else if err != nil && guess {
+				continue // what was seen may be out of date
+			} else if err != nil {
+				return g, err
+			}
+			if old == "" && g.Status == "" {
+				return g, ErrNotFound
+			}
+			if _, at := g.Next(k.now()); g.Lease == lease || g.Lease.ID == "" {
+				g.Due = at
+			}
+			g.Rev = rand.Text()
+			tried = append(tried, g.Rev)
+			if err = k.Store.Put(ctx, g, old); err == nil {
+				return g, nil
+			}
 		}
-		if old == "" && g.Status == "" {
-			return g, ErrNotFound
+		if last = err; errors.Is(err, ErrConflict) {
+			conflicts++
+			continue
 		}
-		if _, at := g.Next(k.now()); g.Lease == lease || g.Lease.ID == "" {
-			g.Due = at
+		failed++
+		if failed < tries && k.Sleep(ctx, wait) != nil {
+			break
 		}
-		g.Rev = rand.Text()
-		tried = append(tried, g.Rev)
-		if last = k.Store.Put(ctx, g, old); last == nil {
-			return g, nil
-		}
-		if errors.Is(last, ErrConflict) {
-			last = nil
-		}
-	}
-	if last == nil {
-		last = ErrConflict
+		wait = min(2*wait, 1600*time.Millisecond)
 	}
 	return Grant{}, k.storeError("update", last)
 }

@@ -3,7 +3,6 @@ package keeper
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 )
@@ -38,10 +37,13 @@ func (k *Keeper) Pass(ctx context.Context, shards Range) (Report, error) {
 	}
 	k.tellIncidents(ctx, p.gate)
 	var failed error
-	for s := shards.From; s <= shards.To && p.time(ctx); s++ {
+	// Each pass begins at another shard: while the breaker is open, what is due
+	// may be more than one pass can look at.
+	n := shards.To - shards.From + 1
+	for i := 0; i < n && p.time(ctx); i++ {
+		s := shards.From + (int(k.now().Unix()/60%Shards)+i)%n
 		failed = errors.Join(failed, p.shard(ctx, s))
 	}
-	p.all.Wait()
 	p.report.Blocked = p.gate.control.Blocked(k.now())
 	return p.report, failed
 }
@@ -50,7 +52,6 @@ type pass struct {
 	k     *Keeper
 	gate  *gate
 	slots chan struct{}
-	all   sync.WaitGroup
 
 	mu     sync.Mutex
 	report Report
@@ -63,7 +64,7 @@ func (p *pass) time(ctx context.Context) bool {
 }
 
 func (p *pass) shard(ctx context.Context, shard int) error {
-	var seen []MemberID
+	seen := make(map[MemberID]bool)
 	for {
 		ids, err := p.k.Store.Due(ctx, shard, p.k.now(), batch+len(seen))
 		if err != nil {
@@ -72,14 +73,14 @@ func (p *pass) shard(ctx context.Context, shard int) error {
 		fresh := 0
 		var these sync.WaitGroup
 		for _, id := range ids {
-			if slices.Contains(seen, id) {
+			if seen[id] {
 				continue
 			}
 			if !p.time(ctx) {
 				these.Wait()
 				return nil
 			}
-			seen = append(seen, id)
+			seen[id] = true
 			fresh++
 			if err := p.k.Sleep(ctx, time.Second/time.Duration(p.k.Rate)); err != nil {
 				these.Wait()

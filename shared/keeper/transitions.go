@@ -261,7 +261,7 @@ func (g *Grant) Refused(now time.Time, lease string, braked bool) error {
 	}
 	g.release(lease)
 	evidence := &g.Refresh
-	if !g.Refresh.live(now) {
+	if !g.Refresh.live(now) && !g.Access.IsZero() {
 		evidence = &g.Access
 	}
 	first := evidence.RefusedAt

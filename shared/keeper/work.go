@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -26,18 +27,19 @@ func (k *Keeper) Work(ctx context.Context, id MemberID) error {
 // returns the grant as it was begun with.
 func (k *Keeper) work(ctx context.Context, id MemberID, need time.Duration, gate *gate) (Grant, error) {
 	if end, ok := ctx.Deadline(); ok && need < 0 && time.Until(end) < stepNeeds {
-		return Grant{}, ErrUnavailable
+		return Grant{}, errNotYet
 	}
 	lease := Lease{ID: rand.Text()}
 	var task Task
+	probe := false
 	g, err := k.update(ctx, id, func(g *Grant) (err error) {
 		now, held := k.now(), g.Lease
 		lease.Until = now.Add(leaseFor)
 		if task, err = g.Begin(now, lease, need); err != nil {
 			return err
 		}
-		if task != TaskAnnounce {
-			if err := gate.pass(ctx, now, task); err != nil {
+		if task != TaskAnnounce && !probe {
+			if probe, err = gate.pass(ctx, now, task); err != nil {
 				return err
 			}
 		}
@@ -67,23 +69,24 @@ func (k *Keeper) work(ctx context.Context, id MemberID, need time.Duration, gate
 
 // refresh holds the lease: introspect first, one POST, store at once.
 func (k *Keeper) refresh(ctx context.Context, g Grant, lease string, need time.Duration, gate *gate) error {
-	// What LinkedIn answers is stored even if the caller goes away.
+	// What was begun is ended and stored even if the caller goes away: an answer
+	// that nobody reads may have been the only one with the new refresh token.
 	store := context.WithoutCancel(ctx)
 	looked, ins := g.Access, (*Inspection)(nil)
 	if now := k.now(); g.Access.live(now) && now.Sub(g.Access.ProvenAt) >= proofAge {
-		got, err := k.inspect(ctx, g, g.Access, gate)
+		got, err := k.inspect(ctx, g, looked, gate)
 		if err == nil {
 			ins = &got
-			g.Verified(k.now(), looked, got)
-			now := k.now()
-			task, at := g.Next(now)
+			now, after := k.now(), g
+			after.Verified(now, looked, got)
+			task, at := after.Next(now)
 			done := task != TaskRefresh || at.After(now)
 			if need >= 0 {
-				t, ok := g.Serving(now)
+				t, ok := after.Serving(now)
 				done = ok && t.ExpiresAt.Sub(now) >= need
 			}
 			if done {
-				_, err := k.update(store, g.Member, func(g *Grant) error {
+				_, err := k.updateFrom(store, g, putTries, func(g *Grant) error {
 					g.Verified(now, looked, got)
 					return g.Released(lease)
 				})
@@ -96,12 +99,16 @@ func (k *Keeper) refresh(ctx context.Context, g Grant, lease string, need time.D
 			g.Verified(k.now(), looked, *ins)
 		}
 	}
-	refresh, err := k.Sealer.Open(ctx, g.Refresh.Sealed, PurposeRefresh, string(g.Member))
+	if ctx.Err() != nil { // nothing was sent
+		_, err := k.updateFrom(store, g, putTries, func(g *Grant) error { return g.Released(lease) })
+		return cmp.Or(overtakenIsFine(err), ErrUnavailable)
+	}
+	refresh, err := k.Sealer.Open(store, g.Refresh.Sealed, PurposeRefresh, string(g.Member))
 	if err != nil {
 		k.Log.Error("a token does not open", "member", string(g.Member), "error", err.Error())
-		return k.fail(store, g.Member, lease, ClassUnknown, time.Time{})
+		return k.fail(store, g, lease)
 	}
-	tokens, err := k.Provider.Refresh(ctx, refresh)
+	tokens, err := k.Provider.Refresh(store, refresh)
 	if err == nil && tokens.Subject != "" && tokens.Subject != g.Subject {
 		err = &CallError{Class: ClassUnknown, Record: Record{Operation: "refresh", At: k.now(), Problem: "the answer is another member's"}}
 	}
@@ -111,9 +118,9 @@ func (k *Keeper) refresh(ctx context.Context, g Grant, lease string, need time.D
 	}
 	issued, err := k.seal(store, g.Member, tokens)
 	if err != nil {
-		return k.fail(store, g.Member, lease, ClassUnknown, time.Time{})
+		return k.fail(store, g, lease)
 	}
-	stored, err := k.update(store, g.Member, func(g *Grant) error {
+	stored, err := k.updateFrom(store, g, answerTries, func(g *Grant) error {
 		verified(g)
 		return g.Refreshed(lease, issued)
 	})
@@ -121,7 +128,7 @@ func (k *Keeper) refresh(ctx context.Context, g Grant, lease string, need time.D
 	if errors.Is(err, errOvertaken) || errors.Is(err, ErrNotFound) {
 		k.Log.Warn("a refresh was overtaken", "member", string(g.Member), "status", string(stored.Status))
 		if stored.Status == SignedOut || stored.Status == "" {
-			k.revoke(store, Grant{Member: g.Member}, Token{}, issued.Access, Token{})
+			k.revoke(store, g, issued.Access, Token{}, issued.Refresh)
 		}
 		return nil
 	}
@@ -129,15 +136,15 @@ func (k *Keeper) refresh(ctx context.Context, g Grant, lease string, need time.D
 }
 
 func (k *Keeper) refreshFailed(ctx context.Context, g Grant, lease string, revoked bool, failure error, verified func(*Grant), gate *gate) error {
-	class, retryAt := ClassOf(failure), time.Time{}
+	class, call := ClassOf(failure), CallError{}
 	if c, ok := errors.AsType[*CallError](failure); ok {
-		retryAt = c.RetryAt
-	}
-	if class == ClassMember && !revoked {
-		gate.refused(ctx, g.Member)
+		call = *c
 	}
 	k.observe(ctx, gate, g.Member, "refresh", failure)
-	_, err := k.update(ctx, g.Member, func(g *Grant) error {
+	if class == ClassMember && !revoked {
+		k.refused(ctx, gate, g.Member, &call.Record)
+	}
+	_, err := k.updateFrom(ctx, g, putTries, func(g *Grant) error {
 		now := k.now()
 		verified(g)
 		switch class {
@@ -146,12 +153,9 @@ func (k *Keeper) refreshFailed(ctx context.Context, g Grant, lease string, revok
 		case ClassApplication, ClassBusy:
 			return g.Released(lease)
 		}
-		return g.Failed(now, lease, class, retryAt)
+		return g.Failed(now, lease, class, call.RetryAt)
 	})
-	if err := overtakenIsFine(err); err != nil {
-		return err
-	}
-	return failure
+	return cmp.Or(overtakenIsFine(err), failure)
 }
 
 // prove makes a real API call with the fresh token, and lets it serve.
@@ -161,19 +165,21 @@ func (k *Keeper) prove(ctx context.Context, g Grant, lease string, gate *gate) e
 	clear, err := k.Sealer.Open(ctx, fresh.Sealed, PurposeAccess, string(g.Member))
 	if err != nil {
 		k.Log.Error("a token does not open", "member", string(g.Member), "error", err.Error())
-		return k.fail(store, g.Member, lease, ClassUnknown, time.Time{})
+		return k.fail(store, g, lease)
 	}
-	var who Identity
-	if fresh.live(k.now()) {
-		who, err = k.Provider.Identify(ctx, clear)
-	} else {
-		err = &CallError{Class: ClassMember, Record: Record{Operation: "userinfo", At: k.now(), Problem: "the token has ended"}}
+	unproven := func(g *Grant, now time.Time) error { return g.Unproven(now, lease, fresh) }
+	if !fresh.live(k.now()) {
+		return k.settle(store, g, lease, nil, unproven)
 	}
+	who, err := k.Provider.Identify(ctx, clear)
 	if err == nil && who.Subject != g.Subject {
+		// Whatever this means, the token must not serve.
 		err = &CallError{Class: ClassUnknown, Record: Record{Operation: "userinfo", At: k.now(), Problem: "the answer is another member's"}}
+		k.observe(store, gate, g.Member, "userinfo", err)
+		return cmp.Or(k.settle(store, g, lease, nil, unproven), err)
 	}
 	k.observe(store, gate, g.Member, "userinfo", err)
-	return k.settle(store, g.Member, lease, err, func(g *Grant, now time.Time) error {
+	return k.settle(store, g, lease, err, func(g *Grant, now time.Time) error {
 		if err == nil {
 			return g.Proven(now, lease, fresh, who.Profile)
 		}
@@ -186,12 +192,12 @@ func (k *Keeper) verify(ctx context.Context, g Grant, lease string, gate *gate) 
 	store := context.WithoutCancel(ctx)
 	of := g.Access
 	ins, err := k.inspect(ctx, g, of, gate)
-	if err == nil && !ins.Active && ins.Status != "revoked" && g.Refresh.IsZero() {
-		gate.refused(store, g.Member)
+	if err == nil && !ins.Active && ins.Status != "revoked" && !g.Refresh.live(k.now()) {
+		k.refused(store, gate, g.Member, nil)
 	}
-	return k.settle(store, g.Member, lease, err, func(g *Grant, now time.Time) error {
+	return k.settle(store, g, lease, err, func(g *Grant, now time.Time) error {
 		g.Verified(now, of, ins)
-		if g.Access.same(of) && !g.Access.RefusedAt.IsZero() && g.Refresh.IsZero() {
+		if g.Access.same(of) && !g.Access.RefusedAt.IsZero() && !g.Refresh.live(now) {
 			return g.Refused(now, lease, gate.braked(now))
 		}
 		g.release(lease)
@@ -201,13 +207,13 @@ func (k *Keeper) verify(ctx context.Context, g Grant, lease string, gate *gate) 
 
 // settle stores how a call without a lease of its own went: done for an answer
 // about this token, the trouble of its class otherwise.
-func (k *Keeper) settle(ctx context.Context, id MemberID, lease string, failure error, done func(*Grant, time.Time) error) error {
+func (k *Keeper) settle(ctx context.Context, g Grant, lease string, failure error, done func(*Grant, time.Time) error) error {
 	class := ClassOf(failure)
-	_, err := k.update(ctx, id, func(g *Grant) error {
-		switch class {
-		case "", ClassMember:
+	_, err := k.updateFrom(ctx, g, putTries, func(g *Grant) error {
+		switch {
+		case class == "", class == ClassMember:
 			return done(g, k.now())
-		case ClassApplication, ClassBusy:
+		case class == ClassApplication, class == ClassBusy, cancelled(failure):
 			if lease == "" {
 				return errUnchanged
 			}
@@ -215,15 +221,12 @@ func (k *Keeper) settle(ctx context.Context, id MemberID, lease string, failure 
 		}
 		return g.Failed(k.now(), lease, class, time.Time{})
 	})
-	if err := overtakenIsFine(err); err != nil {
-		return err
-	}
-	return failure
+	return cmp.Or(overtakenIsFine(err), failure)
 }
 
 // announce takes the step of the ladder that is due and empties the outbox.
 func (k *Keeper) announce(ctx context.Context, g Grant) error {
-	now := k.now()
+	now, seen := k.now(), g
 	g.Announce(now)
 	var sent []Event
 	var failure error
@@ -234,7 +237,7 @@ func (k *Keeper) announce(ctx context.Context, g Grant) error {
 		}
 		sent = append(sent, e)
 	}
-	_, err := k.update(context.WithoutCancel(ctx), g.Member, func(g *Grant) error {
+	_, err := k.updateFrom(context.WithoutCancel(ctx), seen, putTries, func(g *Grant) error {
 		if g.Status == "" {
 			return ErrNotFound
 		}
@@ -263,12 +266,10 @@ func (k *Keeper) inspect(ctx context.Context, g Grant, t Token, gate *gate) (Ins
 	return ins, err
 }
 
-func (k *Keeper) fail(ctx context.Context, id MemberID, lease string, class Class, retryAt time.Time) error {
-	_, err := k.update(ctx, id, func(g *Grant) error { return g.Failed(k.now(), lease, class, retryAt) })
-	if err := overtakenIsFine(err); err != nil {
-		return err
-	}
-	return ErrUnavailable
+// fail records a trouble of our own, in which LinkedIn had no part.
+func (k *Keeper) fail(ctx context.Context, g Grant, lease string) error {
+	_, err := k.updateFrom(ctx, g, putTries, func(g *Grant) error { return g.Failed(k.now(), lease, ClassUnknown, time.Time{}) })
+	return cmp.Or(overtakenIsFine(err), ErrUnavailable)
 }
 
 func overtakenIsFine(err error) error {
