@@ -19,6 +19,7 @@ import (
 	"github.com/keepin/keepin/shared/linkedinsim"
 	"github.com/keepin/keepin/shared/local"
 	"github.com/keepin/keepin/shared/telemetry"
+	"github.com/keepin/keepin/test/contract"
 	"github.com/keepin/keepin/test/e2e"
 )
 
@@ -28,13 +29,15 @@ func TestOneMachine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	promised, err := contract.Load()
+	must(t, err)
 	e2e.Run(t, func(t *testing.T, refreshTokens bool) *e2e.Target {
 		t.Parallel()
-		return oneMachine(t, key, refreshTokens)
+		return oneMachine(t, key, promised, refreshTokens)
 	})
 }
 
-func oneMachine(t *testing.T, key *rsa.PrivateKey, refreshTokens bool) *e2e.Target {
+func oneMachine(t *testing.T, key *rsa.PrivateKey, promised *contract.Contract, refreshTokens bool) *e2e.Target {
 	clock := linkedinsim.NewClock(time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC))
 	front, back := listener(t), listener(t)
 	base, linkedIn := "http://"+front.Addr().String(), "http://"+back.Addr().String()
@@ -60,7 +63,7 @@ func oneMachine(t *testing.T, key *rsa.PrivateKey, refreshTokens bool) *e2e.Targ
 	backendKey, err := os.ReadFile(path("backend-key"))
 	must(t, err)
 
-	return &e2e.Target{BaseURL: base, Sim: sim, Clock: clock, Logs: logs.String, Events: sent.all,
+	return &e2e.Target{BaseURL: base, Transport: promised.Transport(t, base, nil), Sim: sim, Clock: clock, Logs: logs.String, Events: sent.all,
 		Backend: func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+string(bytes.TrimSpace(backendKey))) },
 		Pass: func(t testing.TB) {
 			t.Helper()
