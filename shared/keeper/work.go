@@ -132,6 +132,9 @@ func (k *Keeper) refresh(ctx context.Context, g Grant, lease string, need time.D
 		}
 		return nil
 	}
+	if err == nil {
+		k.Log.Info("token refreshed", "member", string(g.Member), "expires_at", issued.Access.ExpiresAt)
+	}
 	return err
 }
 
