@@ -96,7 +96,7 @@ func dev(ctx context.Context, c devConfig, out, log io.Writer) error {
   1. Open %[1]s and sign in: choose a member, allow.
   2. Open %[2]s/_sim/ and press "+59 days": the token is renewed, and the member notices nothing.
   3. Break LinkedIn there (outage, wrong secret, "refuses everybody"), travel on, and watch below.
-  4. Ask for a token as your back end would; the account page shows the member id:
+  4. Ask for a token as your back end would; %[1]s/validate shows the member id:
      curl -H "Authorization: Bearer $(cat %[3]s)" %[1]s/members/MEMBER_ID/token
   5. Sign out, and ask again.
 
