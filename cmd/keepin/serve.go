@@ -42,7 +42,8 @@ func serve(ctx context.Context, c config.Config, out, log io.Writer) error {
 			return usageError{fmt.Errorf("%s: keepin serve keeps everything on this machine: it must be %s:PATH, or unset; %s is for the Lambda functions", p.variable, p.want, p.place.Kind)}
 		}
 	}
-	logger := telemetry.Logger(log, c.LogLevel, false, nil)
+	hide := new(telemetry.Hide)
+	logger := telemetry.Logger(log, c.LogLevel, false, hide)
 	send, err := sink(c, logger)
 	if err != nil {
 		return err
@@ -54,7 +55,7 @@ func serve(ctx context.Context, c config.Config, out, log io.Writer) error {
 	m, err := local.Open(ctx, local.Config{BaseURL: c.BaseURL, Scopes: c.Scopes, ReturnOrigins: c.ReturnOrigins,
 		LinkedInURL: c.LinkedInURL, APIURL: c.APIURL, Issuer: c.Issuer,
 		Store: c.Store.Name, Credentials: c.Secret.Name, Keys: c.Keys.Name, BackendKey: c.BackendKey.Name,
-		Events: send, PictureOrigins: pictures(c.LinkedInURL), Log: logger})
+		Events: send, PictureOrigins: pictures(c.LinkedInURL), Log: logger, Hide: hide.Value})
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}

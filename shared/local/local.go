@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/keepin/keepin/shared/bolt"
@@ -37,6 +39,7 @@ type Config struct {
 	Transport      http.RoundTripper                         // to LinkedIn; nil: the linkedin package's own
 	Now            func() time.Time                          // nil: time.Now
 	Log            *slog.Logger                              // nil: none
+	Hide           func(secret.String)                       // told of secrets that no log line may show; nil: nobody
 	// Sleep is what callers wait by while another refreshes; nil: a timer.
 	Sleep func(context.Context, time.Duration) error
 }
@@ -59,6 +62,9 @@ func Open(ctx context.Context, c Config) (*Machine, error) {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Hide == nil {
+		c.Hide = func(secret.String) {}
 	}
 	keys := &secrets.Cache{Read: secrets.File(c.Keys), Now: c.Now}
 	app := &secrets.Cache{Read: secrets.File(c.Credentials), Now: c.Now}
@@ -83,7 +89,7 @@ func Open(ctx context.Context, c Config) (*Machine, error) {
 // readSecrets makes what may be made, and reports all that is wrong at once.
 func readSecrets(ctx context.Context, c Config, app *secrets.Cache) (secret.String, error) {
 	var errs []error
-	if _, err := secrets.Make(c.Keys, seal.NewKeyset); err != nil {
+	if err := makeKeyset(c); err != nil {
 		errs = append(errs, err)
 	}
 	if set, err := secrets.File(c.Keys)(ctx); err != nil {
@@ -106,6 +112,18 @@ func readSecrets(ctx context.Context, c Config, app *secrets.Cache) (secret.Stri
 	return key, errors.Join(append(errs, err)...)
 }
 
+// makeKeyset makes the first keyset, but not beside a store whose tokens it
+// could not open.
+func makeKeyset(c Config) error {
+	_, noKeys := os.Stat(c.Keys)
+	_, noStore := os.Stat(c.Store)
+	if errors.Is(noKeys, fs.ErrNotExist) && noStore == nil {
+		return fmt.Errorf("the sealing keys are missing: %s; without them the tokens in %s cannot be opened: put the file back, or move the store aside and let every member sign in again", c.Keys, c.Store)
+	}
+	_, err := secrets.Make(c.Keys, seal.NewKeyset)
+	return err
+}
+
 func wire(c Config, db *bolt.DB, keys, app *secrets.Cache, backendKey secret.String) (*Machine, error) {
 	site, err := web.NewSite(web.Config{BaseURL: c.BaseURL, Scopes: c.Scopes, ReturnOrigins: c.ReturnOrigins, Issuer: c.Issuer,
 		PictureOrigins: c.PictureOrigins, Now: c.Now, Log: c.Log})
@@ -121,6 +139,8 @@ func wire(c Config, db *bolt.DB, keys, app *secrets.Cache, backendKey secret.Str
 				return linkedin.Credentials{}, err
 			}
 			found, err := secrets.ParseCredentials("file:"+c.Credentials, text)
+			c.Hide(found.Secret)
+			c.Hide(found.Previous)
 			return linkedin.Credentials(found), err
 		}})
 	if err != nil {
@@ -134,6 +154,7 @@ func wire(c Config, db *bolt.DB, keys, app *secrets.Cache, backendKey secret.Str
 	if err != nil {
 		return nil, err
 	}
+	c.Hide(backendKey)
 	backend := web.BearerAuth(backendKey)
 	routes := web.Mux(site, site.Path(), web.Routes{
 		Login: web.Login(site, sessions, client), Callback: web.Callback(site, sessions, client, k),
