@@ -14,7 +14,8 @@ build-%Function:
 		-ldflags "-s -w -buildid=" -o "$(ARTIFACTS_DIR)/bootstrap" ./functions/$(NAME)
 	@touch -t 198001020000 "$(ARTIFACTS_DIR)/bootstrap"
 
-# Holds the template to the linter, and its CloudFormation to what keepin promises of its deployment.
+## make lint-template   the template: the linter's rules and ours
+# Ours hold its CloudFormation to what keepin promises of its deployment.
 .PHONY: lint-template
 lint-template:
 	test/aws/install.sh sam
