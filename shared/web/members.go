@@ -69,13 +69,12 @@ func Token(s *Site, k TokenSource) http.Handler {
 		if err != nil {
 			return unavailable(fmt.Errorf("get a token: %w", err))
 		}
-		serving, _ := g.Serving(s.now())
 		writeJSON(w, http.StatusOK, struct {
 			AccessToken string    `json:"access_token"`
 			TokenType   string    `json:"token_type"`
 			ExpiresAt   time.Time `json:"expires_at"`
 			Scopes      []string  `json:"scopes"`
-		}{token.Reveal(), "Bearer", seconds(serving.ExpiresAt), scopesOf(g)})
+		}{token.Reveal(), "Bearer", seconds(g.Access.ExpiresAt), scopesOf(g)})
 		return nil
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,6 +39,8 @@ type browser struct {
 	target *Target
 	jar    http.CookieJar
 	client *http.Client
+	mu     sync.Mutex
+	seen   strings.Builder // all that was answered, without the tokens that a token answer is for
 }
 
 // answer is an HTTP answer, read whole.
@@ -131,7 +134,20 @@ func (b *browser) try(method, address, body string, headers ...string) (answer, 
 	}
 	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(res.Body)
+	b.note(req.URL.Path, res.Header, text)
 	return answer{res, string(text)}, err
+}
+
+// note keeps what was answered for the hunt for secrets.
+func (b *browser) note(path string, h http.Header, body []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, values := range h {
+		b.seen.WriteString(name + ": " + strings.Join(values, ", ") + "\n")
+	}
+	if !strings.HasSuffix(path, "/token") {
+		b.seen.Write(body)
+	}
 }
 
 // backend marks a request of the back end's.

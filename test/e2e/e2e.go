@@ -4,6 +4,8 @@
 package e2e
 
 import (
+	"encoding/base64"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/keepin/keepin/shared/linkedinsim"
+	"github.com/keepin/keepin/test/canary"
 )
 
 const (
@@ -477,18 +480,40 @@ func noSecretInAnyLog(t *testing.T, x *Target) {
 		x.Sim.Clear()
 		x.advance(t, 2*day, quarter)
 	}
-	places := map[string]string{"logs": x.Logs(), "events": strings.Join(x.Events(), "\n")}
+	b.mu.Lock()
+	places := map[string][]byte{"logs": []byte(x.Logs()), "events": []byte(strings.Join(x.Events(), "\n")), "answers": []byte(b.seen.String())}
+	b.mu.Unlock()
 	if x.Files != nil {
-		for _, f := range x.Files(t) {
-			places["files"] += string(f)
+		places["files"] = slices.Concat(x.Files(t)...)
+	}
+	var canaries []canary.Canary
+	for i, s := range x.Sim.Secrets() {
+		if len(s) >= 8 {
+			canaries = append(canaries, canary.Canary{Name: fmt.Sprintf("secret %d of %d characters", i, len(s)), Secret: s})
 		}
 	}
-	for _, s := range x.Sim.Secrets() {
-		for where, text := range places {
-			if len(s) >= 8 && strings.Contains(text, s) {
-				t.Errorf("%s hold a secret of %d characters", where, len(s))
-			}
+	u, err := url.Parse(x.BaseURL)
+	must(t, err)
+	for _, c := range b.jar.Cookies(u) { // the session's own
+		canaries = append(canaries, canary.Canary{Name: "cookie " + c.Name, Secret: c.Value[strings.LastIndex(c.Value, ".")+1:]})
+	}
+	if len(canaries) < 6 {
+		t.Fatalf("only %d secrets to look for", len(canaries))
+	}
+	for where, text := range places {
+		if len(text) == 0 {
+			t.Errorf("nothing was collected of %s", where)
 		}
+		look := canaries
+		if where == "answers" { // Set-Cookie is where a cookie's value belongs
+			look = slices.DeleteFunc(slices.Clone(canaries), func(c canary.Canary) bool { return strings.HasPrefix(c.Name, "cookie") })
+		}
+		for _, found := range canary.Find(text, look...) {
+			t.Errorf("%s: %s", where, found)
+		}
+	}
+	if len(canary.Find([]byte(base64.StdEncoding.EncodeToString([]byte(canaries[0].Secret))), canaries...)) == 0 {
+		t.Error("a planted leak is not found")
 	}
 }
 
