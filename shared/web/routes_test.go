@@ -186,6 +186,8 @@ func TestEveryRouteAnswersAsTheContractHasIt(t *testing.T) {
 		{"token, too long", signedIn, "GET", "/members/" + ada + "/token?min_seconds=86401", []string{key}, 400, "bad_request", "", nil},
 		{"token, negative", signedIn, "GET", "/members/" + ada + "/token?min_seconds=-1", []string{key}, 400, "bad_request", "", nil},
 		{"token, odd number", signedIn, "GET", "/members/" + ada + "/token?min_seconds=+60", []string{key}, 400, "bad_request", "", nil},
+		{"token, another spelling", signedIn, "GET", "/members/" + ada + "/token?min_seconds=060", []string{key}, 400, "bad_request", "", nil},
+		{"token, a sign", signedIn, "GET", "/members/" + ada + "/token?min_seconds=%2B60", []string{key}, 400, "bad_request", "", nil},
 		{"token, empty number", signedIn, "GET", "/members/" + ada + "/token?min_seconds=", []string{key}, 400, "bad_request", "", nil},
 		{"token, two numbers", signedIn, "GET", "/members/" + ada + "/token?min_seconds=1&min_seconds=2", []string{key}, 400, "bad_request", "", nil},
 		{"token, no key", signedIn, "GET", "/members/" + ada + "/token", nil, 401, "unauthorized", "", nil},

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/keepin/keepin/shared/keeper"
+	"github.com/keepin/keepin/shared/secret"
 	"github.com/keepin/keepin/shared/session"
 	"github.com/keepin/keepin/shared/web"
 )
@@ -736,5 +737,17 @@ func TestPagesLoadNothingButThePortrait(t *testing.T) {
 	}))
 	if page := body(b.get("/auth/")); strings.Contains(page, "evil") || !strings.Contains(page, ">AB<") {
 		t.Errorf("a foreign portrait: %s", page)
+	}
+}
+
+func TestNoKeyLetsNobodyThrough(t *testing.T) {
+	h := web.BearerAuth(secret.String{})(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("let through") }))
+	for _, header := range []string{"", "Bearer", "Bearer ", "bearer x"} {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/members/x/token", nil)
+		r.Header.Set("Authorization", header)
+		if h.ServeHTTP(w, r); w.Code != 401 {
+			t.Errorf("%q: %d", header, w.Code)
+		}
 	}
 }
