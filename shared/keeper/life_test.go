@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,7 +44,52 @@ type world struct {
 	clock  *linkedinsim.Clock
 	client *linkedin.Client
 	store  *storetest.Memory
-	events []keeper.Event
+	calls  *calls
+	config keeper.Config
+
+	mu     sync.Mutex
+	events []keeper.Event           // as delivered, duplicates too
+	refuse func(keeper.Event) error // nil: the webhook is well
+}
+
+// calls is the provider with a hook on each side of a call: an error from one
+// is what the Keeper gets, without a call or in place of its answer.
+type calls struct {
+	keeper.Provider
+	before, after func(operation string) error
+}
+
+func around[T any](c *calls, operation string, call func() (T, error)) (T, error) {
+	var none T
+	if c.before != nil {
+		if err := c.before(operation); err != nil {
+			return none, err
+		}
+	}
+	v, err := call()
+	if c.after != nil {
+		if lost := c.after(operation); lost != nil {
+			return none, lost
+		}
+	}
+	return v, err
+}
+
+func (c *calls) Refresh(ctx context.Context, s secret.String) (keeper.Tokens, error) {
+	return around(c, "refresh", func() (keeper.Tokens, error) { return c.Provider.Refresh(ctx, s) })
+}
+
+func (c *calls) Inspect(ctx context.Context, s secret.String) (keeper.Inspection, error) {
+	return around(c, "introspect", func() (keeper.Inspection, error) { return c.Provider.Inspect(ctx, s) })
+}
+
+func (c *calls) Identify(ctx context.Context, s secret.String) (keeper.Identity, error) {
+	return around(c, "userinfo", func() (keeper.Identity, error) { return c.Provider.Identify(ctx, s) })
+}
+
+func (c *calls) Revoke(ctx context.Context, s secret.String) error {
+	_, err := around(c, "revoke", func() (any, error) { return nil, c.Provider.Revoke(ctx, s) })
+	return err
 }
 
 var simKey = func() *rsa.PrivateKey {
@@ -76,14 +122,53 @@ func newWorld(t testing.TB, change func(*linkedinsim.App)) *world {
 		t.Fatal(err)
 	}
 	w.store = storetest.NewMemory(w.clock.Now)
-	w.Keeper, err = keeper.New(keeper.Config{Store: w.store, Desk: w.store, Provider: w.client, Sealer: clearSealer{}, Now: w.clock.Now,
-		Sleep:  func(ctx context.Context, d time.Duration) error { return ctx.Err() },
-		Events: func(_ context.Context, e keeper.Event) error { w.events = append(w.events, e); return nil },
-		Log:    slog.New(slog.NewTextHandler(t.Output(), nil)), Workers: 1})
+	w.calls = &calls{Provider: w.client}
+	w.config = keeper.Config{Store: w.store, Desk: w.store, Provider: w.calls, Sealer: clearSealer{}, Now: w.clock.Now,
+		Sleep: func(ctx context.Context, d time.Duration) error { return ctx.Err() }, Events: w.deliver, Workers: 1}
+	if testing.Verbose() {
+		w.config.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
+	w.Keeper = w.keeper(t, nil)
+	return w
+}
+
+// keeper is another worker in the same world.
+func (w *world) keeper(t testing.TB, change func(*keeper.Config)) *keeper.Keeper {
+	t.Helper()
+	c := w.config
+	if change != nil {
+		change(&c)
+	}
+	k, err := keeper.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return w
+	return k
+}
+
+func (w *world) deliver(_ context.Context, e keeper.Event) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.refuse != nil {
+		if err := w.refuse(e); err != nil {
+			return err
+		}
+	}
+	w.events = append(w.events, e)
+	return nil
+}
+
+// told counts the events of a type, duplicates once.
+func (w *world) told(typ keeper.EventType) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ids := map[string]bool{}
+	for _, e := range w.events {
+		if e.Type == typ {
+			ids[e.ID] = true
+		}
+	}
+	return len(ids)
 }
 
 func (w *world) signIn(t testing.TB, member string) keeper.Grant {

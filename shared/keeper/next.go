@@ -103,7 +103,7 @@ func (g Grant) proveAt() time.Time {
 // A doubted token that no live refresh token stands behind is looked at again
 // when its trouble says so: a second look ends the grant.
 func (g Grant) verifyAt(now time.Time) time.Time {
-	if g.Access.IsZero() || !g.Fresh.IsZero() {
+	if !g.Access.live(now) || !g.Fresh.IsZero() {
 		return time.Time{}
 	}
 	if !g.Access.RefusedAt.IsZero() {

@@ -235,7 +235,10 @@ func (g *Grant) Verified(now time.Time, of Token, ins Inspection) {
 		if t == &g.Access {
 			t.ProvenAt, t.RefusedAt = now, time.Time{}
 		}
-		if g.Refresh.RefusedAt.IsZero() {
+		// The trouble of a refresh that is due is not over: it must wait longer each time.
+		well := *g
+		well.Trouble = Trouble{}
+		if at := well.refreshAt(now); at.IsZero() || at.After(now) {
 			g.Trouble = Trouble{}
 		}
 		return

@@ -489,10 +489,10 @@ func TestVerified(t *testing.T) {
 	if !g.Access.RefusedAt.IsZero() || !g.Access.ProvenAt.Equal(now) || !g.VerifiedAt.Equal(now) || !g.CheckedAt.Equal(now) || g.Trouble != (keeper.Trouble{}) {
 		t.Errorf("active: %+v", g)
 	}
-	g = grant(refused(29*day), retry(29*day, 31*day))
-	g.Verified(now, g.Access, active)
+	g = grant(retry(50*day, 52*day))
+	g.Verified(t0.Add(51*day), g.Access, active)
 	if g.Trouble == (keeper.Trouble{}) {
-		t.Error("a good access token ended the trouble of a refused refresh token")
+		t.Error("a good access token ended the trouble of a refresh that is due")
 	}
 	for what, c := range map[string]struct{ said, want time.Time }{
 		"seconds":        {t0.Add(60*day - 59*time.Second), t0.Add(60 * day)},
