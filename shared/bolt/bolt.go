@@ -77,26 +77,16 @@ var errDamaged = errors.New("damaged")
 // cannot be it panics, and beyond the end of a file that was cut short the
 // machine faults: both are found here, and not by a member's request.
 func (db *DB) open() (err error) {
-	var f *os.File
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
-		r := recover()
-		if r != nil {
+		if r := recover(); r != nil { // what bbolt holds then, it holds until the process ends
 			err = fmt.Errorf("%w: %v", errDamaged, r)
-		}
-		if err != nil && f != nil {
-			_ = f.Close() // gives up the lock
+		} else if err != nil && db.file != nil {
+			_ = db.file.Close()
 		}
 	}()
 
-	db.file, err = bbolt.Open(db.path, 0o600, &bbolt.Options{
-		Timeout:      lockTimeout,
-		FreelistType: bbolt.FreelistMapType,
-		OpenFile: func(path string, flag int, mode os.FileMode) (*os.File, error) {
-			f, err = os.OpenFile(path, flag, mode)
-			return f, err
-		},
-	})
+	db.file, err = bbolt.Open(db.path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout), errors.As(err, new(syscall.Errno)):
 		return err
@@ -105,12 +95,12 @@ func (db *DB) open() (err error) {
 	}
 	db.file.MaxBatchDelay = batchDelay
 
-	info, err := f.Stat()
+	info, err := os.Stat(db.path)
 	if err != nil {
 		return err
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		if err := f.Chmod(0o600); err != nil {
+		if err := os.Chmod(db.path, 0o600); err != nil {
 			return err
 		}
 	}
