@@ -373,7 +373,7 @@ func TestCallsEndInTime(t *testing.T) {
 		s.Close()
 		hang.Close()
 	})
-	db := client(t, dynamo.Config{Endpoint: s.URL, Timeout: 2 * time.Second})
+	db := client(t, dynamo.Config{Endpoint: s.URL, Transport: &http.Transport{}, Timeout: 2 * time.Second})
 	if _, err := db.Control(t.Context()); err != nil {
 		t.Errorf("the first attempt hangs: got %v, want the second to do", err)
 	}

@@ -10,20 +10,13 @@ import (
 )
 
 func controlIsZeroAtFirst(b *bench) {
-	c, err := b.Control(b.Context())
-	b.ok("Control", err)
-	b.same("the control item", c, keeper.Control{})
+	b.same("the control item", b.control(), keeper.Control{})
 }
 
 func controlComesBackWhole(b *bench) {
 	for _, c := range []keeper.Control{full[keeper.Control](b.T), {}} {
-		was, err := b.Control(b.Context())
-		b.ok("Control", err)
-		c.Rev = rand.Text()
-		b.ok("PutControl", b.PutControl(b.Context(), c, was.Rev))
-		got, err := b.Control(b.Context())
-		b.ok("Control", err)
-		b.same("the control item", got, stored(c))
+		want := b.putControl(c, b.control().Rev)
+		b.same("the control item", b.control(), want)
 	}
 }
 
@@ -44,23 +37,19 @@ func controlIsComparedAndSwapped(b *bench) {
 		if wins.Load() > 1 {
 			b.Errorf("%s: got %d winners, want one", what, wins.Load())
 		}
-		c, err := b.Control(ctx)
-		b.ok("Control", err)
+		c := b.control()
 		if c.Rev == "" || c.Rev == old {
 			b.Errorf("%s: nobody won", what)
 		}
 		old = c.Rev
 	}
-	want, err := b.Control(ctx)
-	b.ok("Control", err)
+	want := b.control()
 	for _, old := range []string{"", "never"} {
 		c := keeper.Control{Outage: keeper.Outage{Count: 9}, Rev: rand.Text()}
 		b.is("over another revision", b.PutControl(ctx, c, old), keeper.ErrConflict)
 	}
 	b.is("its own write, sent twice", b.PutControl(ctx, want, "never"), keeper.ErrConflict)
-	got, err := b.Control(ctx)
-	b.ok("Control", err)
-	b.same("after conflicts", got, want)
+	b.same("after conflicts", b.control(), want)
 }
 
 func incidentComesBackWhole(b *bench) {
@@ -134,4 +123,13 @@ func incidentsGo(b *bench) {
 	if len(got) != 0 {
 		b.Errorf("at its end: got %d incidents, want none", len(got))
 	}
+}
+
+func incidentOfAClockAheadIsSeen(b *bench) {
+	b.clock.set(start.Truncate(24 * time.Hour).Add(-time.Second))
+	i := keeper.Incident{ID: "i", OpenedAt: b.clock.now().Add(3 * time.Second)} // tomorrow
+	b.ok("PutIncident", b.PutIncident(b.Context(), i))
+	got, err := b.Incidents(b.Context(), b.clock.now())
+	b.ok("Incidents", err)
+	b.same("incidents", got, []keeper.Incident{i})
 }

@@ -289,9 +289,7 @@ func grantIsCopied(b *bench) {
 		g.Outbox.Events[0].ID = "spoilt"
 	}
 	given := full[keeper.Grant](b.T)
-	given.Rev = rand.Text()
-	want := stored(given)
-	b.ok("Put", b.Put(b.Context(), given, ""))
+	want := b.put(given, "")
 	spoil(&given)
 	got := b.get(want.Member)
 	b.same("after what was given had changed", got, want)
@@ -311,14 +309,11 @@ func grantIsCopied(b *bench) {
 	}
 
 	c := full[keeper.Control](b.T)
-	wantControl := stored(c)
-	b.ok("PutControl", b.PutControl(b.Context(), c, ""))
+	wantControl := b.putControl(c, "")
 	for range 2 {
 		c.Brake.Refused[0], c.Open[0].Cause = "spoilt", "spoilt"
-		got, err := b.Control(b.Context())
-		b.ok("Control", err)
-		b.same("the control item", got, wantControl)
-		c = got
+		c = b.control()
+		b.same("the control item", c, wantControl)
 	}
 }
 

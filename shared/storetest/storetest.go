@@ -90,6 +90,7 @@ var cases = []struct {
 	{"IncidentComesBackWhole", incidentComesBackWhole},
 	{"IncidentIsReplaced", incidentIsReplaced},
 	{"IncidentsAreNewestFirst", incidentsAreNewestFirst},
+	{"IncidentOfAClockAheadIsSeen", incidentOfAClockAheadIsSeen},
 	{"IncidentsGo", incidentsGo},
 
 	{"CancelledContextIsAnError", cancelledContextIsAnError},
@@ -137,12 +138,30 @@ func member(n int) keeper.MemberID {
 func (b *bench) put(g keeper.Grant, old string) keeper.Grant {
 	b.Helper()
 	g.Rev = rand.Text()
-	// A server may report a conflict for a write of our own that its client sent
-	// twice; the contract has it so.
+	// A conflict with a write of our own, that the client sent twice, is none:
+	// the contract has it so.
 	if err := b.Put(b.Context(), g, old); err != nil && (!errors.Is(err, keeper.ErrConflict) || b.get(g.Member).Rev != g.Rev) {
 		b.Fatalf("Put: %v", err)
 	}
 	return stored(g)
+}
+
+// putControl is put for the control item.
+func (b *bench) putControl(c keeper.Control, old string) keeper.Control {
+	b.Helper()
+	c.Rev = rand.Text()
+	if err := b.PutControl(b.Context(), c, old); err != nil && (!errors.Is(err, keeper.ErrConflict) || b.control().Rev != c.Rev) {
+		b.Fatalf("PutControl: %v", err)
+	}
+	return stored(c)
+}
+
+// control is the stored control item.
+func (b *bench) control() keeper.Control {
+	b.Helper()
+	c, err := b.Control(b.Context())
+	b.ok("Control", err)
+	return c
 }
 
 // get is the stored grant, which must be there.
