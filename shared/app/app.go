@@ -40,6 +40,7 @@ type App struct {
 	Table     *dynamo.Table
 	Site      *web.Site
 	Now       func() time.Time
+	Sleep     func(context.Context, time.Duration) error // nil, but in a test
 
 	first []firstCall
 }
@@ -76,7 +77,7 @@ func Start(need config.Need, wire func(*App) (lambdahttp.Function, error)) {
 
 // open makes the surroundings. Its App has a Log also when there is an error.
 func open(need config.Need) (*App, error) {
-	a := &App{Now: clock(os.Getenv), Log: newLog(slog.LevelInfo)}
+	a := &App{Now: clock(os.Getenv), Sleep: sleep(os.Getenv), Log: newLog(slog.LevelInfo)}
 	cfg, err := config.Load(need, os.Getenv, os.Environ())
 	if err != nil {
 		return a, err

@@ -3,6 +3,7 @@
 package app
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"time"
@@ -29,5 +30,21 @@ func clock(getenv func(string) string) func() time.Time {
 			return time.Now()
 		}
 		return at
+	}
+}
+
+// sleep waits a twentieth of what it is told by the test's clock, which stands
+// still meanwhile.
+func sleep(getenv func(string) string) func(context.Context, time.Duration) error {
+	if getenv("KEEPIN_TEST_CLOCK") == "" {
+		return nil
+	}
+	return func(ctx context.Context, d time.Duration) error {
+		select {
+		case <-time.After(d / 20):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }

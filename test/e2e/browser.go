@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -23,6 +24,9 @@ type Target struct {
 	Pass func(t testing.TB)
 	// Backend makes a request one of the back end's.
 	Backend func(*http.Request)
+	// Stranger is what a gateway before keepin answers, in its own words, to a
+	// request that is not the back end's; 0: there is none, keepin says 401.
+	Stranger int
 	// Transport sends requests to keepin; nil: the default one.
 	Transport http.RoundTripper
 	// Logs is all that was logged so far.
@@ -90,6 +94,8 @@ func (a answer) code(t testing.TB) string {
 	a.json(t, &p)
 	return p.Code
 }
+
+func (x *Target) stranger() int { return cmp.Or(x.Stranger, http.StatusUnauthorized) }
 
 func (x *Target) browser(t testing.TB) *browser {
 	jar, err := cookiejar.New(nil)

@@ -73,12 +73,12 @@ func open(a *app.App) (*Work, error) {
 		return nil, err
 	}
 	w.Keeper, err = keeper.New(keeper.Config{
-		Store: a.Table, Desk: a.Table, Provider: w.LinkedIn, Sealer: sealer, Events: sink(a), Now: a.Now, Log: a.Log,
+		Store: a.Table, Desk: a.Table, Provider: w.LinkedIn, Sealer: sealer, Events: sink(a), Now: a.Now, Sleep: a.Sleep, Log: a.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	w.Sessions, err = session.New(session.Config{Store: a.Table, Burns: a.Table, Sealer: sealer, Secure: a.Site.Secure(), Now: a.Now})
+	w.Sessions, err = session.New(session.Config{Store: a.Table, Burns: a.Table, Sealer: sealer, Secure: a.Site.Secure(), Now: a.Now, Sleep: a.Sleep})
 	if err != nil {
 		return nil, err
 	}
