@@ -113,7 +113,14 @@ func (db *DB) open() (err error) {
 			if err != nil {
 				return err
 			}
-			if err := bucket.ForEach(func(k, v []byte) error { return nil }); err != nil {
+			index := bytes.Equal(b, due) || bytes.Equal(b, ends)
+			err = bucket.ForEach(func(_, v []byte) error {
+				if index {
+					return nil
+				}
+				return verify(v)
+			})
+			if err != nil {
 				return err
 			}
 		}
@@ -212,7 +219,10 @@ func (db *DB) Due(ctx context.Context, shard int, before time.Time, limit int) (
 func (db *DB) Look(ctx context.Context, id keeper.MemberID, h session.Hash) (g keeper.Grant, s session.Session, err error) {
 	err = db.read(ctx, "look", func(tx *bbolt.Tx) error {
 		key := sessionKey(id, h)
-		v := live(tx, sessions, key, db.now())
+		v, err := live(tx, sessions, key, db.now())
+		if err != nil {
+			return err
+		}
 		if v == nil {
 			return session.ErrNone
 		}
@@ -267,7 +277,10 @@ func (db *DB) Burn(ctx context.Context, h session.Hash, b session.Burn) (session
 		if err != nil {
 			return err
 		}
-		have := live(tx, burns, h[:], db.now())
+		have, err := live(tx, burns, h[:], db.now())
+		if err != nil {
+			return err
+		}
 		if have == nil {
 			if err := put(tx, burns, h[:], v); err != nil {
 				return err
@@ -344,7 +357,10 @@ func (db *DB) Incidents(ctx context.Context, since time.Time) (is []keeper.Incid
 		first := timeKey(since)
 		c := tx.Bucket(incidents).Cursor()
 		for k, _ := c.Last(); k != nil && bytes.Compare(k, first) >= 0; k, _ = c.Prev() {
-			v := live(tx, incidents, k, db.now())
+			v, err := live(tx, incidents, k, db.now())
+			if err != nil {
+				return err
+			}
 			if v == nil {
 				continue
 			}

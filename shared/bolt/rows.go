@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -12,8 +13,7 @@ import (
 	"github.com/keepin/keepin/shared/session"
 )
 
-// The buckets. A row's value is a version, when the row ends, and JSON. What
-// bbolt hands out lives no longer than its transaction: decoding copies.
+// The buckets. A row's value is a head and JSON. What bbolt hands out lives no longer than its transaction: decoding copies.
 //
 //nolint:gochecknoglobals // constants
 var (
@@ -28,12 +28,15 @@ var (
 	controlKey = []byte("control")
 )
 
-// version 1 of a row: its number, timeKey of its end (zeros: none), JSON.
+// The head of a row: its version, the CRC-32C of what follows (bbolt has sums of
+// its own for its first pages only), and timeKey of the row's end (zeros: none).
 // A later version keeps reading the former ones.
 const (
 	version    = 1
+	sumAt      = 1
+	endAt      = sumAt + 4
 	timeLength = 8
-	headLength = 1 + timeLength
+	headLength = endAt + timeLength
 )
 
 // timeKey sorts as t does, exact to the microsecond.
@@ -42,29 +45,50 @@ func timeKey(t time.Time) []byte {
 }
 
 func row(end time.Time, json []byte) []byte {
-	head := make([]byte, headLength)
-	head[0] = version
+	row := make([]byte, headLength, headLength+len(json))
+	row[0] = version
 	if !end.IsZero() {
-		copy(head[1:], timeKey(end))
+		copy(row[endAt:], timeKey(end))
 	}
-	return append(head, json...)
+	row = append(row, json...)
+	binary.BigEndian.PutUint32(row[sumAt:], sum(row))
+	return row
+}
+
+func sum(row []byte) uint32 { return crc32.Checksum(row[endAt:], crc32.MakeTable(crc32.Castagnoli)) }
+
+// verify tells a row that was written from one that was spoilt.
+func verify(row []byte) error {
+	switch {
+	case len(row) > 0 && row[0] != version:
+		return fmt.Errorf("a row of version %d: the file is damaged, or of another version of keepin", row[0])
+	case len(row) < headLength || binary.BigEndian.Uint32(row[sumAt:]) != sum(row):
+		return errDamaged
+	}
+	return nil
 }
 
 // endOf is timeKey of the row's end, nil for none.
 func endOf(row []byte) []byte {
-	if len(row) < headLength || bytes.Equal(row[1:headLength], make([]byte, timeLength)) {
+	if len(row) < headLength || bytes.Equal(row[endAt:headLength], make([]byte, timeLength)) {
 		return nil
 	}
-	return row[1:headLength]
+	return row[endAt:headLength]
 }
 
 // live is the row at key, nil when there is none or it has ended.
-func live(tx *bbolt.Tx, bucket, key []byte, now time.Time) []byte {
+func live(tx *bbolt.Tx, bucket, key []byte, now time.Time) ([]byte, error) {
 	v := tx.Bucket(bucket).Get(key)
-	if end := endOf(v); end != nil && bytes.Compare(end, timeKey(now)) <= 0 {
-		return nil
+	if v == nil {
+		return nil, nil
 	}
-	return v
+	if err := verify(v); err != nil {
+		return nil, err
+	}
+	if end := endOf(v); end != nil && bytes.Compare(end, timeKey(now)) <= 0 {
+		return nil, nil
+	}
+	return v, nil
 }
 
 // put and remove are the only ways to change a row: they keep ends true.
@@ -117,7 +141,10 @@ func purge(tx *bbolt.Tx, now time.Time, limit int) error {
 }
 
 func getGrant(tx *bbolt.Tx, id keeper.MemberID, now time.Time) (keeper.Grant, error) {
-	v := live(tx, grants, []byte(id), now)
+	v, err := live(tx, grants, []byte(id), now)
+	if err != nil {
+		return keeper.Grant{}, err
+	}
 	if v == nil {
 		return keeper.Grant{}, keeper.ErrNotFound
 	}
@@ -204,14 +231,9 @@ func endSessions(tx *bbolt.Tx, id keeper.MemberID, keep string) error {
 }
 
 func getControl(tx *bbolt.Tx, now time.Time) (keeper.Control, error) {
-	v := live(tx, control, controlKey, now)
-	if v == nil {
-		return keeper.Control{}, nil
+	v, err := live(tx, control, controlKey, now)
+	if err != nil || v == nil {
+		return keeper.Control{}, err
 	}
 	return decodeControl(v)
-}
-
-// errVersion names a version that is not ours.
-func errVersion(v byte) error {
-	return fmt.Errorf("a row of version %d: the file was written by another version of keepin", v)
 }
