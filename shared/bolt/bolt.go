@@ -105,9 +105,6 @@ func (db *DB) open() (err error) {
 		}
 	}
 	return db.file.Update(func(tx *bbolt.Tx) error {
-		if info.Size() < tx.Size() {
-			return fmt.Errorf("%w: the file was cut short", errDamaged)
-		}
 		for _, b := range [][]byte{grants, due, sessions, burns, control, incidents, ends} {
 			bucket, err := tx.CreateBucketIfNotExists(b)
 			if err != nil {
@@ -219,10 +216,7 @@ func (db *DB) Due(ctx context.Context, shard int, before time.Time, limit int) (
 func (db *DB) Look(ctx context.Context, id keeper.MemberID, h session.Hash) (g keeper.Grant, s session.Session, err error) {
 	err = db.read(ctx, "look", func(tx *bbolt.Tx) error {
 		key := sessionKey(id, h)
-		v, err := live(tx, sessions, key, db.now())
-		if err != nil {
-			return err
-		}
+		v := live(tx, sessions, key, db.now())
 		if v == nil {
 			return session.ErrNone
 		}
@@ -277,10 +271,7 @@ func (db *DB) Burn(ctx context.Context, h session.Hash, b session.Burn) (session
 		if err != nil {
 			return err
 		}
-		have, err := live(tx, burns, h[:], db.now())
-		if err != nil {
-			return err
-		}
+		have := live(tx, burns, h[:], db.now())
 		if have == nil {
 			if err := put(tx, burns, h[:], v); err != nil {
 				return err
@@ -357,10 +348,7 @@ func (db *DB) Incidents(ctx context.Context, since time.Time) (is []keeper.Incid
 		first := timeKey(since)
 		c := tx.Bucket(incidents).Cursor()
 		for k, _ := c.Last(); k != nil && bytes.Compare(k, first) >= 0; k, _ = c.Prev() {
-			v, err := live(tx, incidents, k, db.now())
-			if err != nil {
-				return err
-			}
+			v := live(tx, incidents, k, db.now())
 			if v == nil {
 				continue
 			}
