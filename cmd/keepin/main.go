@@ -45,15 +45,12 @@ func exitCode(err error) int {
 type usageError struct{ error }
 
 func command(out, log io.Writer) *cli.Command {
-	return &cli.Command{
+	root := &cli.Command{
 		Name:           "keepin",
 		Usage:          "keeps an application's LinkedIn members signed in",
 		Writer:         out,
 		ErrWriter:      log,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {},
-		OnUsageError: func(_ context.Context, _ *cli.Command, err error, _ bool) error {
-			return usageError{err}
-		},
 		Commands: []*cli.Command{
 			devCommand(out, log),
 			serveCommand(out, log),
@@ -74,6 +71,10 @@ func command(out, log io.Writer) *cli.Command {
 			return cli.ShowAppHelp(c)
 		},
 	}
+	for _, c := range append(root.Commands, root) { // they do not inherit it
+		c.OnUsageError = func(_ context.Context, _ *cli.Command, err error, _ bool) error { return usageError{err} }
+	}
+	return root
 }
 
 func version() string {
