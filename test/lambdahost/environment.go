@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -74,7 +75,7 @@ func start(s Spec) (*environment, error) {
 		"AWS_LAMBDA_RUNTIME_API":          listener.Addr().String(),
 		"AWS_REGION":                      "us-east-1",
 		"AWS_DEFAULT_REGION":              "us-east-1",
-		"AWS_ACCESS_KEY_ID":               "ASIALAMBDAHOST000000",
+		"AWS_ACCESS_KEY_ID":               AccessKey(s.Name),
 		"AWS_SECRET_ACCESS_KEY":           "lambdahost",
 		"AWS_SESSION_TOKEN":               "lambdahost",
 		"AWS_LAMBDA_FUNCTION_NAME":        s.Name,
@@ -253,6 +254,10 @@ func (e *environment) alive() bool {
 		return true
 	}
 }
+
+// AccessKey is the key id that a function signs its calls to AWS with: a
+// service can tell by it who calls.
+func AccessKey(name string) string { return "ASIALAMBDAHOST" + strings.ToUpper(name) }
 
 // newRequestID is a random UUID.
 func newRequestID() string {

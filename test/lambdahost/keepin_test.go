@@ -10,7 +10,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,8 +23,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
+	"gopkg.in/yaml.v3"
+
+	"github.com/keepin/keepin/shared/dynamo"
+	"github.com/keepin/keepin/shared/keeper"
 	"github.com/keepin/keepin/shared/linkedinsim"
 	"github.com/keepin/keepin/shared/seal"
+	"github.com/keepin/keepin/shared/secret"
 	"github.com/keepin/keepin/test/aws/awstest"
 	"github.com/keepin/keepin/test/e2e"
 	"github.com/keepin/keepin/test/lambdahost"
@@ -41,14 +50,16 @@ var functions = sync.OnceValues(func() (string, error) {
 // template.yaml's routes and environment, DynamoDB and Secrets Manager as
 // servers.
 func TestKeepinOnLambda(t *testing.T) {
-	tables, aws := awstest.Dynalite(t), awstest.Ministack(t)
+	used := &calls{seen: map[string]bool{}}
+	tables, aws := used.through(t, awstest.Dynalite(t)), used.through(t, awstest.Ministack(t))
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	must(t, err)
 	e2e.Run(t, func(t *testing.T, refreshTokens bool) *e2e.Target {
+		used.stacks++
 		s := open(t, tables, aws, key, func(s *stack) { s.app.Refresh, s.config.Freeze = refreshTokens, true })
 		return &e2e.Target{
 			BaseURL: s.base, Sim: s.sim, Clock: s.clock, Logs: s.log.String, Events: s.events,
-			Backend: func(r *http.Request) { lambdahost.Sign(r, backend) }, Stranger: http.StatusForbidden,
+			Backend: signed, Stranger: http.StatusForbidden,
 			Pass: func(t testing.TB) {
 				t.Helper()
 				for range 3 { // what one task makes due is done as well
@@ -61,6 +72,155 @@ func TestKeepinOnLambda(t *testing.T) {
 			},
 		}
 	})
+	all := used.stacks > 20
+	t.Run("AnIncidentThatACallerMet", func(t *testing.T) { incidentOfACaller(t, tables, aws, key) })
+	rolesGrantWhatIsUsed(t, used, all)
+}
+
+// incidentOfACaller has callers of members meet a wrong client secret: the
+// first opens the incident, the probe of a minute later adds to it.
+func incidentOfACaller(t *testing.T, tables, aws string, key *rsa.PrivateKey) {
+	s := open(t, tables, aws, key, func(s *stack) {
+		s.credentials = `{"client_id":"` + s.app.ClientID + `","client_secret":"wrong"}`
+	})
+	db := s.open(t)
+	now, member := s.clock.Now(), keeper.NewMemberID(s.app.ClientID, "subject")
+	sealer := seal.New(seal.Config{Now: s.clock.Now, Source: func(context.Context, bool) (secret.String, error) { return secret.New(s.keyset), nil }})
+	token := func(purpose keeper.Purpose, ends time.Time) keeper.Token {
+		sealed, err := sealer.Seal(t.Context(), secret.New("a token of LinkedIn's"), purpose, string(member))
+		must(t, err)
+		return keeper.Token{Sealed: sealed, IssuedAt: now.Add(-time.Hour), ExpiresAt: ends}
+	}
+	must(t, db.Put(t.Context(), keeper.Grant{
+		Member: member, Subject: "subject", Status: keeper.Active, Generation: "g", Scopes: []string{"openid"}, Rev: "1",
+		Access: token(keeper.PurposeAccess, now.Add(-time.Minute)), Refresh: token(keeper.PurposeRefresh, now.Add(day)),
+	}, ""))
+	for range 2 {
+		if r := get(t, s.base+"/members/"+string(member)+"/token", signed); r.StatusCode != 503 {
+			t.Errorf("got %d %s", r.StatusCode, r.body)
+		}
+		s.clock.Advance(61 * time.Second)
+	}
+	incidents, err := db.Incidents(t.Context(), now.Add(-day))
+	must(t, err)
+	if len(incidents) != 1 || incidents[0].Cause != "application" || len(incidents[0].Records) < 2 {
+		t.Errorf("got %+v", incidents)
+	}
+}
+
+const day = 24 * time.Hour
+
+func signed(r *http.Request) { lambdahost.Sign(r, backend) }
+
+// open is the stack's table.
+func (s *stack) open(t *testing.T) *dynamo.Table {
+	t.Helper()
+	db, err := dynamo.Open(dynamo.Config{Table: s.table, Region: awstest.Region, Credentials: awstest.Credentials(), Endpoint: s.config.Env["AWS_ENDPOINT_URL_DYNAMODB"], Now: s.clock.Now})
+	must(t, err)
+	return db
+}
+
+// calls are the calls to AWS that functions made, as "refresh dynamodb:Query due".
+type calls struct {
+	mu     sync.Mutex
+	seen   map[string]bool
+	stacks int // how much of the suite was run
+}
+
+// through is the address of a service by way of which calls are noted.
+func (c *calls) through(t *testing.T, service string) string {
+	to, err := url.Parse(service)
+	must(t, err)
+	proxy := httputil.NewSingleHostReverseProxy(to)
+	return serve(t, listen(t), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		var in struct{ IndexName string }
+		_ = json.Unmarshal(body, &in)
+		target, action, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+		if target == "DynamoDB_20120810" {
+			target = "dynamodb"
+		}
+		_, key, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
+		key, _, _ = strings.Cut(key, "/")
+		c.mu.Lock()
+		c.seen[key+" "+strings.TrimSpace(target+":"+action+" "+in.IndexName)] = true
+		c.mu.Unlock()
+		proxy.ServeHTTP(w, r)
+	}))
+}
+
+// grants are the actions that the functions' roles grant on the table, its
+// index and the secrets, by function.
+func grants(t *testing.T) map[string][]string {
+	t.Helper()
+	raw, err := os.ReadFile("../../template.yaml")
+	must(t, err)
+	var doc struct {
+		Resources map[string]struct {
+			Properties struct {
+				Policies []struct {
+					PolicyDocument struct {
+						Statement []yaml.Node `yaml:"Statement"`
+					} `yaml:"PolicyDocument"`
+				} `yaml:"Policies"`
+			} `yaml:"Properties"`
+		} `yaml:"Resources"`
+	}
+	must(t, yaml.Unmarshal(raw, &doc))
+	roles := map[string][]string{}
+	for id, r := range doc.Resources {
+		name, ok := strings.CutSuffix(id, "Role")
+		if !ok {
+			continue
+		}
+		for _, p := range r.Properties.Policies {
+			for _, n := range p.PolicyDocument.Statement {
+				if n.Kind != yaml.MappingNode {
+					continue // the customer key's
+				}
+				fields := map[string]yaml.Node{}
+				must(t, n.Decode(&fields))
+				action, resource := fields["Action"], fields["Resource"]
+				actions := []*yaml.Node{&action}
+				if action.Kind == yaml.SequenceNode {
+					actions = action.Content
+				}
+				_, index, _ := strings.Cut(resource.Value, "/index/")
+				for _, a := range actions {
+					if strings.HasPrefix(a.Value, "dynamodb:") || strings.HasPrefix(a.Value, "secretsmanager:") {
+						roles[strings.ToLower(name)] = append(roles[strings.ToLower(name)], strings.TrimSpace(a.Value+" "+index))
+					}
+				}
+			}
+		}
+	}
+	return roles
+}
+
+// rolesGrantWhatIsUsed, and no more: of the whole suite, each action that a
+// role grants on the table and the secrets was used, and no other was.
+func rolesGrantWhatIsUsed(t *testing.T, used *calls, all bool) {
+	t.Helper()
+	roles := grants(t)
+	for _, name := range []string{"callback", "validate", "logout", "members", "refresh"} {
+		var got []string
+		for call := range used.seen {
+			if action, ok := strings.CutPrefix(call, lambdahost.AccessKey(name)+" "); ok {
+				got = append(got, action)
+			}
+		}
+		for _, action := range got {
+			if !slices.Contains(roles[name], action) {
+				t.Errorf("%s uses %s, which its role does not grant", name, action)
+			}
+		}
+		for _, action := range roles[name] {
+			if all && !slices.Contains(got, action) {
+				t.Errorf("%s is granted %s, and never uses it", name, action)
+			}
+		}
+	}
 }
 
 // backend is the access key of the application's back end.
@@ -74,7 +234,8 @@ type stack struct {
 	clock            *linkedinsim.Clock
 	base             string
 	log              *buffer
-	credentials      string // what the secret holds
+	credentials      string // what the secrets hold
+	keyset           string
 	table            string
 	config           lambdahost.Config
 	mu               sync.Mutex
@@ -99,6 +260,7 @@ func open(t *testing.T, tables, endpoint string, key *rsa.PrivateKey, change fun
 	linkedIn := "http://" + back.Addr().String()
 	s.app.RedirectURLs = []string{s.base + "/callback"}
 	s.credentials = `{"client_id":"` + s.app.ClientID + `","client_secret":"` + s.app.Secret + `"}`
+	s.keyset = seal.NewKeyset().Reveal()
 	s.table = awstest.Table(t, tables)
 	s.secret, s.keysetID = s.table+"/linkedin", s.table+"/keys"
 	s.config = lambdahost.Config{
@@ -120,7 +282,7 @@ func open(t *testing.T, tables, endpoint string, key *rsa.PrivateKey, change fun
 	s.sim, err = linkedinsim.New(linkedinsim.Config{Clock: s.clock, URL: linkedIn, Apps: []linkedinsim.App{s.app}, Members: linkedinsim.DefaultMembers(), Key: key})
 	must(t, err)
 	sm := secretsmanager.New(secretsmanager.Options{Region: awstest.Region, Credentials: awstest.Credentials(), BaseEndpoint: &endpoint})
-	for id, text := range map[string]string{s.secret: s.credentials, s.keysetID: seal.NewKeyset().Reveal()} {
+	for id, text := range map[string]string{s.secret: s.credentials, s.keysetID: s.keyset} {
 		_, err := sm.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: aws.String(id), SecretString: aws.String(text)})
 		must(t, err)
 	}

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keepin/keepin/shared/dynamo"
 	"github.com/keepin/keepin/shared/keeper"
 	"github.com/keepin/keepin/shared/linkedinsim"
 	"github.com/keepin/keepin/shared/session"
@@ -48,7 +47,7 @@ func TestTroubleIsA503AndOneLine(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := open(t, tables, aws, key, tt.change)
 			for range 2 {
-				r := get(t, s.base+tt.path, "Cookie", "keepin=AAAAAAAAAAAAAAAAAAAAAA."+id(7))
+				r := get(t, s.base+tt.path, cookie("keepin=AAAAAAAAAAAAAAAAAAAAAA."+id(7)))
 				if r.StatusCode != 503 || r.Header.Get("Retry-After") == "" || !strings.Contains(r.body, `"code":"try_again"`) {
 					t.Errorf("got %d %v %s", r.StatusCode, r.Header, r.body)
 				}
@@ -115,8 +114,7 @@ func TestAnotherAPIAsksWhoIsSignedIn(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	must(t, err)
 	s := open(t, tables, aws, key, func(s *stack) { s.config.Freeze = true })
-	db, err := dynamo.Open(dynamo.Config{Table: s.table, Region: awstest.Region, Credentials: awstest.Credentials(), Endpoint: tables, Now: s.clock.Now})
-	must(t, err)
+	db := s.open(t)
 	now := s.clock.Now()
 	member := keeper.NewMemberID(s.app.ClientID, "subject")
 	token := keeper.Token{Sealed: []byte("sealed"), IssuedAt: now, ExpiresAt: now.Add(60 * 24 * time.Hour), ProvenAt: now}
@@ -129,16 +127,12 @@ func TestAnotherAPIAsksWhoIsSignedIn(t *testing.T) {
 		Authorizer: &lambdahost.Authorizer{Function: s.host.Functions["ValidateFunction"], Sources: []string{"$request.header.Cookie"}},
 	}}})
 	signedIn := "keepin=" + string(member) + "." + id(1)
-	for cookie, want := range map[string]int{signedIn: 200, "keepin=" + string(member) + "." + id(2): 403, "other=1": 403, "": 401} {
-		header := []string{"Cookie", cookie}
-		if cookie == "" {
-			header = nil
-		}
-		if r := get(t, api+"/orders", header...); r.StatusCode != want {
-			t.Errorf("%q: got %d %s, want %d", cookie, r.StatusCode, r.body, want)
+	for sent, want := range map[string]int{signedIn: 200, "keepin=" + string(member) + "." + id(2): 403, "other=1": 403, "": 401} {
+		if r := get(t, api+"/orders", cookie(sent)); r.StatusCode != want {
+			t.Errorf("%q: got %d %s, want %d", sent, r.StatusCode, r.body, want)
 		}
 	}
-	get(t, api+"/orders", "Cookie", signedIn)
+	get(t, api+"/orders", cookie(signedIn))
 	got, _ := json.Marshal(event["requestContext"].(map[string]any)["authorizer"])
 	if want := `{"lambda":{"member":"` + string(member) + `","scopes":["openid"],"sub":"subject"}}`; string(got) != want {
 		t.Errorf("the function got %s, want %s", got, want)
@@ -147,7 +141,7 @@ func TestAnotherAPIAsksWhoIsSignedIn(t *testing.T) {
 	must(t, err)
 	g.Status, g.Generation, g.Rev = keeper.SignedOut, "h", "2"
 	must(t, db.Put(t.Context(), g, "1"))
-	if r := get(t, api+"/orders", "Cookie", signedIn); r.StatusCode != 403 {
+	if r := get(t, api+"/orders", cookie(signedIn)); r.StatusCode != 403 {
 		t.Errorf("after the logout: got %d", r.StatusCode)
 	}
 }
@@ -159,17 +153,25 @@ func id(n byte) string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
+func cookie(value string) func(*http.Request) {
+	return func(r *http.Request) {
+		if value != "" {
+			r.Header.Set("Cookie", value)
+		}
+	}
+}
+
 type got struct {
 	*http.Response
 	body string
 }
 
-func get(t *testing.T, address string, header ...string) got {
+func get(t *testing.T, address string, change ...func(*http.Request)) got {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
 	must(t, err)
-	for i := 0; i+1 < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
+	for _, c := range change {
+		c(r)
 	}
 	c := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := c.Do(r)
