@@ -141,7 +141,7 @@ func (c *Control) succeeded(now time.Time, operation string) (changed bool) {
 		case causeBrake:
 			over = len(c.Brake.Refused) == 0
 		default:
-			over = o.Cause == causeUnknown+operation
+			over = o.Cause == causeUnknown+operation || operation == "exchange" && o.Cause == causeUnknown+"authorize"
 		}
 		changed = over && c.close(now, o.Cause) || changed
 	}

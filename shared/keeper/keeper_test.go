@@ -659,7 +659,7 @@ func TestRevokedRefreshTokenIsAskedAgainUntilTheAccessTokenEnds(t *testing.T) {
 	if n := len(asked); asked[n-1].Sub(asked[0]) < time.Minute {
 		t.Error("one refusal ended the grant")
 	}
-	if w.told(keeper.MemberReconnectDue) != 4 { // it was refused 11 days before: that, 7, 3 and 1
+	if w.told(keeper.MemberReconnectDue) != 0 { // a refusal alone asks nobody to consent
 		t.Errorf("%d notices", w.told(keeper.MemberReconnectDue))
 	}
 }

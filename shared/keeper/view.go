@@ -64,10 +64,11 @@ func (g Grant) Serving(now time.Time) (t Token, ok bool) {
 }
 
 // ReconnectBy is when the member must have consented again: the refresh
-// token's fixed end, or the access token's where there is no refresh token or
-// LinkedIn refuses it.
+// token's fixed end, or the access token's where there is no refresh token. A
+// refusal does not move it: LinkedIn may refuse everybody for a while, and nobody
+// must be asked to consent for that.
 func (g Grant) ReconnectBy() time.Time {
-	if g.Refresh.IsZero() || !g.Refresh.RefusedAt.IsZero() {
+	if g.Refresh.IsZero() {
 		return later(g.Access.ExpiresAt, g.Fresh.ExpiresAt)
 	}
 	return g.end()

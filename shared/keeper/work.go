@@ -10,6 +10,7 @@ import (
 
 const (
 	nobody    = time.Duration(-1) // need, where no caller waits
+	callFor   = 10 * time.Second  // the longest that LinkedIn's answer is waited for
 	stepNeeds = 20 * time.Second  // of the deadline, or no call to LinkedIn is begun
 )
 
@@ -99,7 +100,9 @@ func (k *Keeper) refresh(ctx context.Context, g Grant, lease string, need time.D
 			g.Verified(k.now(), looked, *ins)
 		}
 	}
-	if ctx.Err() != nil { // nothing was sent
+	// Nothing was sent yet: the caller has gone, or this worker stood still for so
+	// long (a frozen Lambda) that another may hold the lease before LinkedIn answers.
+	if ctx.Err() != nil || g.Lease.Until.Sub(k.now()) < callFor {
 		_, err := k.updateFrom(store, g, putTries, func(g *Grant) error { return g.Released(lease) })
 		return cmp.Or(overtakenIsFine(err), ErrUnavailable)
 	}
@@ -229,8 +232,19 @@ func (k *Keeper) settle(ctx context.Context, g Grant, lease string, failure erro
 
 // announce takes the step of the ladder that is due and empties the outbox.
 func (k *Keeper) announce(ctx context.Context, g Grant) error {
-	now, seen := k.now(), g
-	g.Announce(now)
+	now, store := k.now(), context.WithoutCancel(ctx)
+	step := g
+	if step.Announce(now); len(step.Outbox.Events) != len(g.Outbox.Events) {
+		// The step is stored before anybody is told: a sign-in may have come first.
+		var err error
+		g, err = k.updateFrom(store, g, putTries, func(g *Grant) error {
+			g.Announce(now)
+			return nil
+		})
+		if err != nil {
+			return overtakenIsFine(err)
+		}
+	}
 	var sent []Event
 	var failure error
 	for _, e := range g.Outbox.Events {
@@ -240,7 +254,7 @@ func (k *Keeper) announce(ctx context.Context, g Grant) error {
 		}
 		sent = append(sent, e)
 	}
-	_, err := k.updateFrom(context.WithoutCancel(ctx), seen, putTries, func(g *Grant) error {
+	_, err := k.updateFrom(store, g, putTries, func(g *Grant) error {
 		if g.Status == "" {
 			return ErrNotFound
 		}
@@ -251,10 +265,7 @@ func (k *Keeper) announce(ctx context.Context, g Grant) error {
 		}
 		return nil
 	})
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	return err
+	return overtakenIsFine(err)
 }
 
 // inspect introspects t; g is whose it is.
