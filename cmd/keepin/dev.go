@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v3"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/keepin/keepin/shared/bolt"
 	"github.com/keepin/keepin/shared/events"
 	"github.com/keepin/keepin/shared/linkedinsim"
 	"github.com/keepin/keepin/shared/local"
@@ -96,7 +97,7 @@ func dev(ctx context.Context, c devConfig, out, log io.Writer) error {
 
   1. Open %[1]s and sign in: choose a member, allow.
   2. Open %[2]s/_sim/ and press "+59 days": the token is renewed, and the member notices nothing.
-  3. Break LinkedIn there (outage, wrong secret, "refuses everybody"), travel on, and watch below.
+  3. Break LinkedIn there ("500 internal error", "refuse the client secret", ...), travel on, and watch below.
   4. Ask for a token as your back end would; %[1]s/validate shows the member id:
      curl -H "Authorization: Bearer $(cat %[3]s)" %[1]s/members/MEMBER_ID/token
   5. Sign out, and ask again.
@@ -118,6 +119,9 @@ func freshData(path func(string) string, app linkedinsim.App) error {
 	if err := os.MkdirAll(path(""), 0o700); err != nil {
 		return fmt.Errorf("the data folder cannot be made: %w; choose another with --data", err)
 	}
+	if err := unheld(path("keepin.db")); err != nil {
+		return fmt.Errorf("%w, or choose another folder with --data", err)
+	}
 	if err := os.Remove(path("keepin.db")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("the last run's file cannot be removed: %w; choose another folder with --data", err)
 	}
@@ -129,4 +133,20 @@ func freshData(path func(string) string, app linkedinsim.App) error {
 		return fmt.Errorf("the data folder cannot be written: %w; choose another with --data", err)
 	}
 	return nil
+}
+
+// unheld is an error when another process has the file open; any other trouble
+// with it is over once it is removed.
+func unheld(path string) error {
+	if _, err := os.Stat(path); err != nil {
+		return nil
+	}
+	db, err := bolt.Open(path, nil)
+	if errors.Is(err, bolt.ErrInUse) {
+		return err
+	}
+	if err != nil {
+		return nil
+	}
+	return db.Close()
 }

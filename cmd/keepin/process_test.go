@@ -424,6 +424,9 @@ func TestDevRefreshesAfterAJumpOf59Days(t *testing.T) {
 		waitFor(t, out, "a refresh", func() bool {
 			return end().Sub(before) > 50*24*time.Hour && strings.Contains(out.String(), "token refreshed")
 		})
+		if code, text := run(t, bin, dir, nil, "dev", "--listen", "localhost:0", "--linkedin", "localhost:0"); code != 1 || !strings.Contains(text, "another keepin holds it") {
+			t.Errorf("a second one beside it: exit %d: %s", code, text)
+		}
 		must(t, c.Process.Signal(os.Interrupt))
 		if err := c.Wait(); err != nil {
 			t.Errorf("after Ctrl-C: %v: %s", err, out)

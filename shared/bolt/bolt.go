@@ -58,7 +58,7 @@ func Open(path string, now func() time.Time) (*DB, error) {
 	case err == nil:
 		return db, nil
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("bolt: %s is in use: another keepin holds it; stop that one first, or name another file", path)
+		return nil, fmt.Errorf("bolt: %s is in use: %w; stop that one first, or name another file", path, ErrInUse)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("bolt: cannot make %s: there is no folder %s; make it first, or name another file", path, filepath.Dir(path))
 	case errors.Is(err, fs.ErrPermission):
@@ -69,6 +69,9 @@ func Open(path string, now func() time.Time) (*DB, error) {
 		return nil, fmt.Errorf("bolt: open %s: %w", path, err)
 	}
 }
+
+// ErrInUse: another process has the file open.
+var ErrInUse = errors.New("another keepin holds it")
 
 // errDamaged: what is in the file cannot be.
 var errDamaged = errors.New("damaged")

@@ -95,6 +95,9 @@ func (c *Control) failed(now time.Time, operation string, class Class, retryAt t
 			c.Breaker.Until = earlier(retryAt, now.Add(day)) // no quota of LinkedIn's is longer
 		}
 	case ClassOutage, ClassUnknown:
+		if operation == "authorize" { // any browser can bring one: no sign of an outage
+			return c.open(now, causeUnknown+operation)
+		}
 		if c.Outage.Count == 0 {
 			c.Outage.Since = now
 		}
@@ -125,7 +128,9 @@ func (c *Control) succeeded(now time.Time, operation string) (changed bool) {
 	if c.Outage != (Outage{}) && (issued || c.Outage.Operation == operation) {
 		c.Outage, changed = Outage{}, true
 	}
-	if c.Breaker != (Breaker{}) && (issued || c.Breaker.Class == ClassApplication && operation == "introspect") {
+	// A success that was under way when LinkedIn said "too many" proves nothing.
+	busy := c.Breaker.Class == ClassBusy && c.Breaker.Until.After(now)
+	if c.Breaker != (Breaker{}) && !busy && (issued || c.Breaker.Class == ClassApplication && operation == "introspect") {
 		c.Breaker, changed = Breaker{}, true
 	}
 	if issued && len(c.Brake.Refused) > 0 {

@@ -155,7 +155,7 @@ type Event struct {
 // decides it.
 type Class string
 
-// The classes of failure; see docs/linkedin.md for what belongs to each.
+// The classes of failure; shared/linkedin/classify.go has what belongs to each.
 const (
 	ClassMember      Class = "member"      // this token or grant is refused
 	ClassApplication Class = "application" // the app's own credentials are refused

@@ -326,9 +326,6 @@ func (g *Grant) Announce(now time.Time) {
 	deadline := g.ReconnectBy()
 	g.Announced = Notice{Days: days, Deadline: deadline}
 	left := int((deadline.Sub(now) + day - 1) / day)
-	if left <= 0 {
-		return // the deadline has passed: keepin is at work on the end of it
-	}
 	g.tell(Event{Type: MemberReconnectDue, At: now, Days: left, ReconnectBy: deadline},
 		fmt.Sprint(g.Generation, days, deadline.Truncate(day).Unix()))
 }

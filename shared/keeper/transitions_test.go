@@ -177,7 +177,7 @@ func TestLadder(t *testing.T) {
 		{"and then the next", grant(short, announced(30, 20*day)), 0, 14, 6 * day},
 		{"another deadline has a ladder of its own", grant(announced(1, 200*day)), 0, 30, 335 * day},
 		{"seconds are no other deadline", grant(announced(7, 365*day+time.Minute)), 359 * day, 3, 362 * day},
-		{"refused: the access token's end counts", grant(refused(0)), 0, 30, 30 * day},
+		{"refused: nothing moves", grant(refused(0)), 0, 30, 335 * day},
 	} {
 		days, at := c.g.RungAt(t0.Add(c.now))
 		if days != c.days || at.Sub(t0) != c.at {
@@ -665,8 +665,8 @@ func TestAnnounce(t *testing.T) {
 		t.Errorf("at the end: %+v", g)
 	}
 	late := grant(refused(0)) // the access token has ended, the refresh token has not
-	if late.Announce(t0.Add(61 * day)); late.Status != keeper.Active || late.Outbox.Events != nil || late.Announced.Days != 1 {
-		t.Errorf("past a deadline that is not the end: %+v", late)
+	if late.Announce(t0.Add(61 * day)); late.Status != keeper.Active || late.Outbox.Events != nil || late.Announced.Days != 0 {
+		t.Errorf("refused, and long before the end: %+v", late)
 	}
 	out := grant(status(keeper.SignedOut))
 	if out.Announce(t0.Add(1000 * day)); out.Status != keeper.SignedOut || out.Outbox.Events != nil {

@@ -106,6 +106,9 @@ func readSecrets(ctx context.Context, c Config, app *secrets.Cache) (secret.Stri
 	}
 	errs = append(errs, err)
 	text, err := app.Get(ctx, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf(`the LinkedIn app's credentials are missing: write {"client_id":"...","client_secret":"..."} to %s, mode 0600`, c.Credentials)
+	}
 	if err == nil {
 		_, err = secrets.ParseCredentials("file:"+c.Credentials, text)
 	}

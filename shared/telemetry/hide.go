@@ -73,8 +73,19 @@ func (h *Hide) In(s string) string {
 		s = r.Replace(s)
 	}
 	if strings.Contains(s, "://") {
-		s = queryShape.ReplaceAllString(s, "$1?"+hidden)
+		s = queryShape.ReplaceAllStringFunc(s, hideQuery)
 		s = userShape.ReplaceAllString(s, "$1"+hidden+"@")
 	}
 	return tokenShape.ReplaceAllString(s, hidden)
+}
+
+// renewal is the one query that may be read: of the link in a notice, which is
+// for a person to follow.
+const renewal = "/login?renew=1"
+
+func hideQuery(address string) string {
+	if strings.HasSuffix(strings.TrimRight(address, `\,.)`), renewal) {
+		return address
+	}
+	return queryShape.ReplaceAllString(address, "$1?"+hidden)
 }

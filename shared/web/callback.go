@@ -135,7 +135,9 @@ func isCode(s string) bool {
 func (c *callback) signIn(r *http.Request, t session.Transaction, code secret.String) (g keeper.Grant, outcome string, err error) {
 	ctx := r.Context()
 	id, tokens, err := c.linkedin.Exchange(ctx, code, t.Authorization())
-	c.keeper.Observe(ctx, "exchange", err)
+	if err != nil {
+		c.keeper.Observe(ctx, "exchange", err)
+	}
 	switch keeper.ClassOf(err) {
 	case "":
 	case keeper.ClassMember:
@@ -152,6 +154,7 @@ func (c *callback) signIn(r *http.Request, t session.Transaction, code secret.St
 	if err != nil {
 		return g, "", unavailable(fmt.Errorf("keep the grant: %w", err))
 	}
+	c.keeper.Observe(ctx, "exchange", nil) // may tell of a closed incident: only now
 	previous, err := c.sessions.Start(ctx, r, signedIn, t.Session)
 	if err != nil {
 		return g, "", unavailable(err)
