@@ -16,7 +16,7 @@ dev:
 ## make test      every test, with the race detector; other people's clients, too
 .PHONY: test
 test: setup
-	KEEPIN_TEST_REQUIRE=$(CI) go test -race -timeout 15m ./...
+	KEEPIN_TEST_REQUIRE=$(CI) go test -race -timeout 40m ./...
 	$(if $(CI),,command -v npm >/dev/null || { echo "skipped, npm is missing: test/clients"; exit 0; };) test/clients/run.sh
 
 ## make check     formatting, vet, linters, go.mod, the template, known vulnerabilities
