@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -210,12 +211,23 @@ func (w *world) calm() {
 // badge is an expression inside the badge's shadow.
 func badge(rest string) string { return `document.querySelector("keepin-badge")?.shadowRoot?.` + rest }
 
+// shoot keeps a picture of the page in artifacts/, for a person to look at.
+func (w *world) shoot(name string) {
+	w.Helper()
+	png, err := chromedp.Run(w.ctx, chromedp.CaptureScreenshot())
+	w.must(err)
+	dir := filepath.Join("..", "..", "artifacts")
+	w.must(os.MkdirAll(dir, 0o755))
+	w.must(os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644))
+}
+
 func TestMemberSignsInSeesTheAccountPageAndSignsOut(t *testing.T) {
 	w := newWorld(t)
 	w.run("the account page", chromedp.Navigate(w.keepin+"/"))
 	if got := w.eval(`getComputedStyle(document.querySelector("main")).borderTopLeftRadius`); got != "16px" {
 		t.Errorf("the policy stops the style: radius %s", got)
 	}
+	w.shoot("signed-out")
 	w.run("to LinkedIn", w.press("a.button.main"), chromedp.WaitVisible("#allow"), chromedp.Click("#member-ada"))
 	w.run("and back", chromedp.Click("#allow"))
 	w.until(`document.querySelector(".portrait")`)
@@ -223,6 +235,7 @@ func TestMemberSignsInSeesTheAccountPageAndSignsOut(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	w.until(`document.querySelector(".portrait img").naturalWidth > 0`)
+	w.shoot("account")
 	if got := w.eval(`document.cookie`); got != "" {
 		t.Errorf("a script may read %q", got)
 	}
