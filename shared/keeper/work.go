@@ -120,6 +120,10 @@ func (k *Keeper) refresh(ctx context.Context, g Grant, lease string, need time.D
 		return k.refreshFailed(store, g, lease, revoked, err, verified, gate)
 	}
 	issued, err := k.seal(store, g.Member, tokens)
+	for try := 1; err != nil && try < putTries; try++ { // nobody else has these tokens
+		_ = k.Sleep(store, 50*time.Millisecond<<try)
+		issued, err = k.seal(store, g.Member, tokens)
+	}
 	if err != nil {
 		return k.fail(store, g, lease)
 	}
