@@ -95,8 +95,8 @@ func (c *Client) verify(ctx context.Context, raw secret.String, want expected) (
 		return claims{}, bad("the ID token's issuer is wrong")
 	case !slices.Contains(token.Audience, want.clientID):
 		return claims{}, bad("the ID token is for another client")
-	case len(token.Audience) > 1 && !present(members, "azp"):
-		return claims{}, bad("the ID token is for several clients and does not say for which")
+	case slices.ContainsFunc(token.Audience, func(a string) bool { return a != want.clientID }): // none other is trusted
+		return claims{}, bad("the ID token is for other clients, too")
 	case present(members, "azp") && text(members, "azp") != want.clientID:
 		return claims{}, bad("the ID token was issued to another client")
 	case !hasExpires || !expires.After(now.Add(-leeway)):
