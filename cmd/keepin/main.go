@@ -3,6 +3,7 @@
 //	keepin dev      everything on this machine, with a simulated LinkedIn
 //	keepin serve    one machine, the real LinkedIn
 //	keepin sim      the simulated LinkedIn alone
+//	keepin keys, incidents, pause, resume    for its operator
 //	keepin version
 package main
 
@@ -71,10 +72,18 @@ func command(out, log io.Writer) *cli.Command {
 			return cli.ShowAppHelp(c)
 		},
 	}
-	for _, c := range append(root.Commands, root) { // they do not inherit it
-		c.OnUsageError = func(_ context.Context, _ *cli.Command, err error, _ bool) error { return usageError{err} }
-	}
+	root.Commands = append(root.Commands, operatorCommands(out)...)
+	flagsAreUsage(root)
 	return root
+}
+
+// flagsAreUsage has c and all below it, which do not inherit it, call a wrong
+// flag a mistake of the operator's.
+func flagsAreUsage(c *cli.Command) {
+	c.OnUsageError = func(_ context.Context, _ *cli.Command, err error, _ bool) error { return usageError{err} }
+	for _, sub := range c.Commands {
+		flagsAreUsage(sub)
+	}
 }
 
 func version() string {

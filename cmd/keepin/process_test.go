@@ -24,13 +24,11 @@ import (
 	"github.com/keepin/keepin/shared/linkedinsim"
 )
 
-// keepin builds the program once for a test and returns its path.
+// keepin is the program: this test itself (see TestMain).
 func keepin(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "keepin")
-	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	path, err := os.Executable()
+	must(t, err)
 	return path
 }
 
@@ -51,13 +49,14 @@ func run(t *testing.T, path, dir string, env []string, args ...string) (code int
 	return c.ProcessState.ExitCode(), string(text)
 }
 
+// clean is the environment of the program, without what the test was started with.
 func clean() (env []string) {
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "KEEPIN_") {
 			env = append(env, v)
 		}
 	}
-	return env
+	return append(env, "KEEPIN_TEST_PROGRAM=1")
 }
 
 func TestMistakesAreSaidAtOnceAndEndWith2(t *testing.T) {

@@ -34,13 +34,8 @@ func serveCommand(out, log io.Writer) *cli.Command {
 
 // serve runs until ctx ends.
 func serve(ctx context.Context, c config.Config, out, log io.Writer) error {
-	for _, p := range []struct {
-		variable, want string
-		place          config.Place
-	}{{"KEEPIN_STORE", "bolt", c.Store}, {"KEEPIN_SECRET", "file", c.Secret}, {"KEEPIN_KEYS", "file", c.Keys}} {
-		if p.place.Kind != p.want {
-			return usageError{fmt.Errorf("%s: keepin serve keeps everything on this machine: it must be %s:PATH, or unset; %s is for the Lambda functions", p.variable, p.want, p.place.Kind)}
-		}
+	if err := onThisMachine(c); err != nil {
+		return err
 	}
 	hide := new(telemetry.Hide)
 	logger := telemetry.Logger(log, c.LogLevel, false, hide)
@@ -65,7 +60,25 @@ func serve(ctx context.Context, c config.Config, out, log io.Writer) error {
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error { return serveUntil(ctx, l, m) })
 	all.Go(func() error { m.Sweep(ctx, c.SweepEvery, nil); return nil })
+	if operators, err := m.ListenOperator(ctx); err != nil {
+		logger.Warn("operators cannot reach this process: stop it for keepin keys, incidents, pause and resume", "error", err.Error())
+	} else {
+		all.Go(func() error { return serveUntil(ctx, operators, m.OperatorHandler()) })
+	}
 	return errors.Join(all.Wait(), m.Close())
+}
+
+// onThisMachine refuses places that only the Lambda functions have.
+func onThisMachine(c config.Config) error {
+	for _, p := range []struct {
+		variable, want string
+		place          config.Place
+	}{{"KEEPIN_STORE", "bolt", c.Store}, {"KEEPIN_SECRET", "file", c.Secret}, {"KEEPIN_KEYS", "file", c.Keys}} {
+		if p.place.Kind != p.want {
+			return usageError{fmt.Errorf("%s: this command works with what is on this machine: it must be %s:PATH, or unset; %s is for the Lambda functions", p.variable, p.want, p.place.Kind)}
+		}
+	}
+	return nil
 }
 
 // sink is where events go.

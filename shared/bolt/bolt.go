@@ -161,6 +161,21 @@ func (db *DB) VoidLeases(ctx context.Context) error {
 	})
 }
 
+// Each calls f with every stored grant, those that have ended too, as they were
+// at one moment, until f returns an error. It is for people: it costs what is
+// stored.
+func (db *DB) Each(ctx context.Context, f func(keeper.Grant) error) error {
+	return db.read(ctx, "each grant", func(tx *bbolt.Tx) error {
+		return tx.Bucket(grants).ForEach(func(k, v []byte) error {
+			g, err := decodeGrant(k, v)
+			if err != nil {
+				return err
+			}
+			return f(g)
+		})
+	})
+}
+
 // Sweep removes what has expired, some at a time; call it now and then. Writes
 // remove a little by the way, so it matters only where there are few.
 func (db *DB) Sweep(ctx context.Context) error {

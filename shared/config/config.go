@@ -60,6 +60,9 @@ const (
 	// Serve is one machine: what it needs it finds in its data folder, but for
 	// the base URL and the scopes.
 	Serve
+	// Operate is an operator's verb on one machine: where the store and the keys
+	// are, it finds as Serve does.
+	Operate
 )
 
 // Mistake is one wrong variable. It holds nothing of the variable's value, which
@@ -107,8 +110,8 @@ func (m Mistakes) Unwrap() []error {
 func Load(need Need, getenv func(string) string, environ []string) (Config, error) {
 	l := &loader{getenv: getenv, samLocal: getenv("AWS_SAM_LOCAL") == "true"}
 	c := Config{
-		BaseURL:       l.baseURL(),
-		Scopes:        l.scopes(),
+		BaseURL:       l.baseURL(need != Operate),
+		Scopes:        l.scopes(need != Operate),
 		ReturnOrigins: l.origins(),
 		LogLevel:      l.level(),
 		LinkedInURL:   l.url("KEEPIN_LINKEDIN_URL", "https://www.linkedin.com"),
@@ -121,7 +124,7 @@ func Load(need Need, getenv func(string) string, environ []string) (Config, erro
 	c.Issuer = l.issuer(c.LinkedInURL + "/oauth")
 
 	in := func(kind, name string) Place {
-		if need != Serve {
+		if need != Serve && need != Operate {
 			return Place{}
 		}
 		return Place{kind, filepath.Join(c.Data, name)}

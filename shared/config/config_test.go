@@ -72,6 +72,7 @@ func TestAProgramNeedsNoMoreThanItUses(t *testing.T) {
 		config.Validate: "KEEPIN_BASE_URL KEEPIN_SCOPES KEEPIN_STORE",
 		config.Work:     "KEEPIN_BASE_URL KEEPIN_SCOPES KEEPIN_STORE KEEPIN_SECRET KEEPIN_KEYS",
 		config.Serve:    "KEEPIN_BASE_URL KEEPIN_SCOPES",
+		config.Operate:  "",
 	} {
 		_, err := config.Load(need, func(string) string { return "" }, nil)
 		var names []string

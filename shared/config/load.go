@@ -36,9 +36,12 @@ const (
 	maxURL  = 1024
 )
 
-func (l *loader) baseURL() string {
+func (l *loader) baseURL(needed bool) string {
 	const name = "KEEPIN_BASE_URL"
 	v := l.getenv(name)
+	if v == "" && !needed {
+		return ""
+	}
 	seen := badURL(v, func(host string) bool { return host == "localhost" || host == "127.0.0.1" })
 	if v == "" {
 		seen = "nothing"
@@ -104,9 +107,12 @@ func (l *loader) origins() []string {
 	return origins
 }
 
-func (l *loader) scopes() []string {
+func (l *loader) scopes(needed bool) []string {
 	const name = "KEEPIN_SCOPES"
 	v := l.getenv(name)
+	if v == "" && !needed {
+		return nil
+	}
 	scopes := strings.Fields(v)
 	seen := ""
 	switch {

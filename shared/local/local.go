@@ -48,9 +48,11 @@ type Config struct {
 type Machine struct {
 	http.Handler // every route, and /healthz
 
-	keeper *keeper.Keeper
-	db     *bolt.DB
-	log    *slog.Logger
+	keeper   *keeper.Keeper
+	db       *bolt.DB
+	store    string // db's file
+	operator *operator
+	log      *slog.Logger
 }
 
 // Open opens the store and reads or makes the secrets. The file has no other
@@ -166,7 +168,8 @@ func wire(c Config, db *bolt.DB, keys, app *secrets.Cache, backendKey secret.Str
 		Member: backend(web.Member(site, k)), DeleteMember: backend(web.DeleteMember(site, k)),
 		Token: backend(web.Token(site, k)), Redeem: backend(web.Redeem(site, sessions, k)),
 	})
-	m := &Machine{keeper: k, db: db, log: c.Log}
+	m := &Machine{keeper: k, db: db, store: c.Store, log: c.Log,
+		operator: &operator{db: db, keys: c.Keys, now: c.Now, log: c.Log, sealsWith: sealsWith(sealer)}}
 	mux := http.NewServeMux()
 	mux.Handle("/", routes)
 	mux.HandleFunc("GET /healthz", m.health)

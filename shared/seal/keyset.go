@@ -71,6 +71,15 @@ func Check(set secret.String) error {
 	return err
 }
 
+// Keys are the ids of a keyset in their order: the last one seals.
+func Keys(set secret.String) ([]uint32, error) {
+	k, err := parse(set)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(k.keys)), nil
+}
+
 func newKey() secret.String { return secret.New(rand.Text() + rand.Text()) } // 260 bits
 
 // text is the keyset as it is stored.

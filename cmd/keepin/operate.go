@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/keepin/keepin/shared/config"
+	"github.com/keepin/keepin/shared/local"
+)
+
+// operatorCommands work on the store of this machine, also while keepin serves.
+func operatorCommands(out io.Writer) []*cli.Command {
+	return []*cli.Command{
+		group("keys", "the keys that seal tokens in the store", out,
+			verb(out, "list", "which there are, and how many stored values name each", "keys", "list"),
+			verb(out, "rotate", "add a key, which seals from then on", "keys", "rotate"),
+			verb(out, "prune", "drop the keys that no stored value names", "keys", "prune")),
+		group("incidents", "what went wrong with LinkedIn in the last 90 days", out,
+			verb(out, "list", "all of them, the newest first, and what holds refreshes back now", "incidents", "list"),
+			&cli.Command{Name: "show", Usage: "the failed calls of one, ready for LinkedIn's support", ArgsUsage: "ID",
+				Action: func(ctx context.Context, c *cli.Command) error {
+					if c.Args().Len() != 1 {
+						return usageError{fmt.Errorf("keepin incidents show takes the id of one incident: see keepin incidents")}
+					}
+					return operate(ctx, out, "incidents", "show", c.Args().First())
+				}}),
+		verb(out, "pause", "refresh no token until keepin resume; sign-ins go on", "pause"),
+		verb(out, "resume", "end a pause", "resume"),
+	}
+}
+
+// group lists where it is not told otherwise.
+func group(name, usage string, out io.Writer, verbs ...*cli.Command) *cli.Command {
+	return &cli.Command{Name: name, Usage: usage, Commands: verbs, Action: func(ctx context.Context, c *cli.Command) error {
+		if c.Args().Present() {
+			return usageError{fmt.Errorf("there is no command %q: see keepin %s --help", c.Args().First(), name)}
+		}
+		return operate(ctx, out, name, "list")
+	}}
+}
+
+func verb(out io.Writer, name, usage string, words ...string) *cli.Command {
+	return &cli.Command{Name: name, Usage: usage, Action: func(ctx context.Context, c *cli.Command) error {
+		if c.Args().Present() {
+			return usageError{fmt.Errorf("keepin %s takes no arguments, and there is %q", c.FullName(), c.Args().First())}
+		}
+		return operate(ctx, out, words...)
+	}}
+}
+
+func operate(ctx context.Context, out io.Writer, words ...string) error {
+	c, err := config.Load(config.Operate, os.Getenv, os.Environ())
+	if err != nil {
+		return err
+	}
+	if err := onThisMachine(c); err != nil {
+		return err
+	}
+	text, err := local.Operate(ctx, c.Store.Name, c.Keys.Name, nil, words...)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(out, text)
+	return err
+}
