@@ -107,6 +107,7 @@ func TestEachMistakeIsFound(t *testing.T) {
 		{"KEEPIN_BASE_URL", "http://127.0.0.2", "an http URL of another machine"},
 		{"KEEPIN_BASE_URL", "http://localhost.example.com", "an http URL of another machine"},
 		{"KEEPIN_BASE_URL", "http://host.docker.internal", "an http URL of another machine"},
+		{"KEEPIN_BASE_URL", "http://172.18.0.1", "an http URL of another machine"},
 		{"KEEPIN_BASE_URL", "https://u:p@app.example.com", "a URL with a user name"},
 		{"KEEPIN_BASE_URL", "https://app.example.com?a=b", "a URL with a query"},
 		{"KEEPIN_BASE_URL", "https://app.example.com?", "a URL with a query"},
@@ -221,6 +222,7 @@ func TestWhatIsRightIsTaken(t *testing.T) {
 		{"KEEPIN_LISTEN": ":8080"}, {"KEEPIN_LISTEN": "[::1]:0"}, {"KEEPIN_LISTEN": "localhost:65535"}, {"KEEPIN_SWEEP_EVERY": "1s"}, {"KEEPIN_SWEEP_EVERY": "1h"},
 		{"AWS_ENDPOINT_URL": "http://localhost:4566/"}, {"AWS_ENDPOINT_URL_DYNAMODB": "https://dynamodb.eu-central-1.amazonaws.com"}, {"AWS_ENDPOINT_URL_S3": "anything"},
 		{"AWS_SAM_LOCAL": "true", "AWS_ENDPOINT_URL_DYNAMODB": "http://host.docker.internal:8000", "KEEPIN_LINKEDIN_URL": "http://host.docker.internal:9000"},
+		{"AWS_SAM_LOCAL": "true", "AWS_ENDPOINT_URL": "http://172.18.0.1:4566", "KEEPIN_LINKEDIN_URL": "http://172.18.0.1:8081"},
 		{"KEEPIN_TEST_REQUIRE": "1"}, {"KEEPINX": "1"},
 	} {
 		if _, err := e.load(config.Work); err != nil {

@@ -260,13 +260,14 @@ func (l *loader) awsEndpoints() {
 }
 
 // near reports whether http is good enough for a host: it is this machine, or
-// under sam local the machine around the container.
+// under sam local the machine around the container, which a browser and the
+// functions can only both reach by its address.
 func (l *loader) near(host string) bool {
 	if l.samLocal && host == "host.docker.internal" {
 		return true
 	}
 	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
+	return host == "localhost" || err == nil && (ip.IsLoopback() || l.samLocal && ip.IsPrivate())
 }
 
 // badURL says what is wrong with an address, without quoting it; "" for nothing.

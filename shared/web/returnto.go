@@ -146,7 +146,7 @@ func parseBase(raw string) (origin, path string, err error) {
 	}
 	path = strings.TrimRight(u.EscapedPath(), "/")
 	u.Path, u.RawPath = "", ""
-	if origin, err = parseOrigin(u.String()); err != nil {
+	if origin, err = parseOrigin(u.String(), isLoopback); err != nil {
 		return "", "", fmt.Errorf("base URL: %w", err)
 	}
 	for segment := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
@@ -158,8 +158,9 @@ func parseBase(raw string) (origin, path string, err error) {
 }
 
 // parseOrigin reads scheme://host[:port], and gives it as a browser writes it:
-// in small letters, without the scheme's own port. http is for loopback only.
-func parseOrigin(raw string) (string, error) {
+// in small letters, without the scheme's own port. http is for hosts that are
+// plain only.
+func parseOrigin(raw string, plain func(host string) bool) (string, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || (u.Path != "" && u.Path != "/") || strings.HasSuffix(raw, "#") {
 		return "", errors.New("not scheme://host[:port]")
@@ -167,7 +168,7 @@ func parseOrigin(raw string) (string, error) {
 	host, port := strings.ToLower(u.Hostname()), u.Port()
 	switch {
 	case u.Scheme == "https":
-	case u.Scheme == "http" && isLoopback(host):
+	case u.Scheme == "http" && plain(host):
 	default:
 		return "", errors.New("neither https nor http on loopback")
 	}
@@ -185,6 +186,14 @@ func parseOrigin(raw string) (string, error) {
 func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || host == "host.docker.internal" || err == nil && ip.IsLoopback()
+}
+
+// isPrivate is for pictures, which are as public as LinkedIn's: under sam local
+// its simulator is at a private address, the one that a browser and the
+// functions both reach.
+func isPrivate(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return isLoopback(host) || err == nil && ip.IsPrivate()
 }
 
 // trusted reports whether an Origin header names a configured origin.

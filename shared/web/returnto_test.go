@@ -176,11 +176,17 @@ func TestNewSiteNamesAllThatIsWrong(t *testing.T) {
 		{BaseURL: "https://app.example", ReturnOrigins: []string{"http://x.example"}},
 		{BaseURL: "https://app.example", ReturnOrigins: []string{"https://*.x.example"}},
 		{BaseURL: "https://app.example", PictureOrigins: []string{"https://x.example; script-src *"}},
+		{BaseURL: "https://app.example", PictureOrigins: []string{"http://198.51.100.1"}},
+		{BaseURL: "https://app.example", ReturnOrigins: []string{"http://172.18.0.1"}},
+		{BaseURL: "http://172.18.0.1"},
 	} {
 		c.Scopes = []string{"openid"}
 		if _, err := web.NewSite(c); err == nil {
 			t.Errorf("%+v is accepted", c)
 		}
+	}
+	if _, err := web.NewSite(web.Config{BaseURL: "https://app.example", PictureOrigins: []string{"http://172.18.0.1:8081"}, Scopes: []string{"openid"}}); err != nil {
+		t.Errorf("a simulator's pictures: %v", err)
 	}
 	_, err := web.NewSite(web.Config{BaseURL: "x", ReturnOrigins: []string{"y"}, PictureOrigins: []string{"z"}, Scopes: []string{"email"}})
 	for _, want := range []string{"base URL", "return origin", "picture origin", "openid"} {

@@ -52,7 +52,7 @@ func NewSite(cfg Config) (*Site, error) {
 		errs = append(errs, err)
 	}
 	for _, raw := range cfg.ReturnOrigins {
-		o, err := parseOrigin(raw)
+		o, err := parseOrigin(raw, isLoopback)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("return origin: %w", err))
 		}
@@ -60,7 +60,7 @@ func NewSite(cfg Config) (*Site, error) {
 	}
 	pictures := []string{linkedInPictures}
 	for _, raw := range cfg.PictureOrigins {
-		o, err := parseOrigin(raw)
+		o, err := parseOrigin(raw, isPrivate)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("picture origin: %w", err))
 		}
