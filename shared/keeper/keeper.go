@@ -120,7 +120,7 @@ func (k *Keeper) Token(ctx context.Context, id MemberID, left time.Duration) (se
 			return secret.String{}, g, ErrNotFound
 		case state == StateReconnect || !g.canGive(now, left):
 			return secret.String{}, g, ErrReconnect
-		case serving && t.ExpiresAt.Sub(now) >= left:
+		case serving && t.ExpiresAt.Sub(now) >= left && !g.unsure(now):
 			return k.open(ctx, g, t)
 		}
 		if rounds < 4 && waited < waitForRun {
@@ -130,7 +130,8 @@ func (k *Keeper) Token(ctx context.Context, id MemberID, left time.Duration) (se
 				continue
 			}
 			// Another worker is at it, or a young token is refused for a moment.
-			if errors.Is(err, errLeased) || errors.Is(err, errNotYet) && g.Fresh.live(now) {
+			enough := serving && t.ExpiresAt.Sub(now) >= left
+			if !enough && (errors.Is(err, errLeased) || errors.Is(err, errNotYet) && g.Fresh.live(now)) {
 				if k.Sleep(ctx, wait) == nil {
 					waited, wait = waited+wait, min(2*wait, time.Second)
 					continue

@@ -734,6 +734,24 @@ func TestMemberWhoRemovedTheAppIsNoticedWithinAWeek(t *testing.T) {
 	}
 }
 
+// The member removes the app at LinkedIn and comes back: no caller is given the
+// token of before.
+func TestReturnOfAMemberWhoRemovedTheApp(t *testing.T) {
+	w := newWorld(t, nil)
+	id := w.signIn(t, "ada").Member
+	w.settle(t)
+	w.clock.Advance(3 * day)
+	if err := w.sim.RemoveApp("ada"); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Advance(time.Second)
+	w.signIn(t, "ada")
+	w.serves(t, id)
+	if n := w.sim.Count(linkedinsim.TokenEndpoint); n != 2 {
+		t.Errorf("%d token calls", n)
+	}
+}
+
 // A doubted token that no refresh token stands behind: 503 until a second look,
 // not 409, and all is well when LinkedIn takes it back.
 func TestDoubtedTokenGetsASecondLook(t *testing.T) {

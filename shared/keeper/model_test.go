@@ -884,7 +884,7 @@ func setups(deep bool) (all []setup) {
 func (s setup) quick() bool {
 	switch s.name {
 	case "two workers":
-		return s.begin == "dead" || s.mode == graceful
+		return s.begin == "dead"
 	case "worker and caller":
 		return s.begin == "due" && s.mode == rotating
 	case "worker and sign-in", "worker and logout":

@@ -103,7 +103,7 @@ func (g *Grant) Begin(now time.Time, lease Lease, need time.Duration) (Task, err
 // wanted is what brings a caller a token with need left, and from when on it
 // may be tried.
 func (g Grant) wanted(now time.Time, need time.Duration) (Task, time.Time) {
-	if t, ok := g.Serving(now); g.Status != Active || ok && t.ExpiresAt.Sub(now) >= need {
+	if t, ok := g.Serving(now); g.Status != Active || ok && t.ExpiresAt.Sub(now) >= need && !g.unsure(now) {
 		return TaskNone, time.Time{}
 	}
 	try := now

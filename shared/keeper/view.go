@@ -63,6 +63,13 @@ func (g Grant) Serving(now time.Time) (t Token, ok bool) {
 	return Token{}, false
 }
 
+// unsure reports whether a sign-in brought a token that nobody has tried yet. The
+// old one may serve meanwhile; but the member may have come back because it was
+// revoked, so a caller has the new one tried first.
+func (g Grant) unsure(now time.Time) bool {
+	return g.VerifiedAt.IsZero() && g.Fresh.live(now) && g.Fresh.RefusedAt.IsZero() && !g.Fresh.proven(now)
+}
+
 // ReconnectBy is when the member must have consented again: the refresh
 // token's fixed end, or the access token's where there is no refresh token. A
 // refusal does not move it: LinkedIn may refuse everybody for a while, and nobody

@@ -1,0 +1,320 @@
+package keeper_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/keepin/keepin/shared/keeper"
+	"github.com/keepin/keepin/shared/linkedinsim"
+	"github.com/keepin/keepin/shared/secret"
+)
+
+// life is one random history of one member: two workers, callers, sign-ins and
+// logouts, with a LinkedIn and a store that are ill in every way.
+type life struct {
+	*world
+	t  *rapid.T
+	tb testing.TB
+	id keeper.MemberID
+
+	rotate, refresh bool
+	signedOut       bool      // a logout was answered, and no sign-in begun since
+	tamperedAt      time.Time // tokens of before may be revoked
+	lied            bool      // LinkedIn refused a good token
+	lossy           bool      // a rotated refresh token may be lost
+	generations     map[string]bool
+	count           func(string)
+}
+
+// simActions, each as often as it is named.
+var simActions = strings.Fields(`sweep sweep sweep sweep sweep sweep wait wait wait wait wait wait
+	sweep sweep token token token token token token hook hook hook hook hook hook fault fault clear clear
+	store store store store sign-in sign-out inspect tamper`)
+
+func (l *life) do(action string) {
+	ctx := context.Background()
+	defer func() {
+		switch r := recover(); r {
+		case nil:
+		case died{}:
+			l.count("crash")
+			l.lossy = l.lossy || l.rotate
+		default:
+			panic(r)
+		}
+	}()
+	switch action {
+	case "sweep":
+		// A pass, without its goroutines: what the index names is worked on.
+		due, _ := l.store.Due(ctx, l.id.Shard(), l.clock.Now(), 1)
+		for _, id := range due {
+			if l.Work(ctx, id) == nil {
+				l.count("sweep")
+			}
+		}
+	case "wait":
+		l.clock.Advance(rapid.SampledFrom([]time.Duration{time.Second, 10 * time.Second, 46 * time.Second, time.Minute, time.Minute,
+			5 * time.Minute, time.Hour, 6 * time.Hour, day, 9 * day, 48 * day, 48 * day}).Draw(l.t, "for"))
+	case "token":
+		out := l.signedOut
+		token, g, err := l.Token(ctx, l.id, rapid.SampledFrom([]time.Duration{0, time.Minute, day}).Draw(l.t, "need"))
+		switch {
+		case err == nil:
+			l.count("token")
+			if out {
+				l.t.Fatalf("a token after the logout")
+			}
+			if state := l.truth(token); state != "active" && g.Access.IssuedAt.After(l.tamperedAt) {
+				l.t.Fatalf("a caller was given a token that is %q at LinkedIn", state)
+			}
+		case errors.Is(err, keeper.ErrReconnect):
+			l.count("token: reconnect")
+			if s := g.State(l.clock.Now()); s == keeper.StateActive && !g.Refresh.IsZero() {
+				l.t.Fatalf("asked to consent again in state %s", s)
+			}
+		case errors.Is(err, keeper.ErrUnavailable):
+			l.count("token: try again")
+		case errors.Is(err, keeper.ErrNotFound):
+			l.count("token: not found")
+		default:
+			l.t.Fatalf("Token: %v", err)
+		}
+	case "inspect":
+		_, _ = l.Inspect(ctx, l.id)
+	case "sign-in":
+		l.signInNow()
+	case "sign-out":
+		if l.SignOut(ctx, l.id) == nil {
+			l.count("sign-out")
+			l.signedOut = true
+		}
+	case "tamper":
+		how := rapid.SampledFrom([]func(string) error{l.sim.RemoveApp, l.sim.RevokeAccess, l.sim.RevokeRefresh}).Draw(l.t, "how")
+		if rapid.IntRange(0, 3).Draw(l.t, "really") == 0 {
+			l.tamperedAt = l.clock.Now()
+			_ = how("ada")
+			l.clock.Advance(time.Second)
+			l.count("tampered")
+		}
+	case "fault":
+		f := linkedinsim.Fault{
+			Kind: rapid.SampledFrom([]linkedinsim.Kind{linkedinsim.AnswerStatus, linkedinsim.AnswerStatus, linkedinsim.ResetBefore, linkedinsim.ResetAfter,
+				linkedinsim.Truncate, linkedinsim.WrongSecret, linkedinsim.RefuseRefresh, linkedinsim.NoExpiresIn, linkedinsim.ForeignTokenType}).Draw(l.t, "kind"),
+			Endpoint: rapid.SampledFrom([]linkedinsim.Endpoint{linkedinsim.TokenEndpoint, linkedinsim.TokenEndpoint, linkedinsim.IntrospectEndpoint, linkedinsim.UserinfoEndpoint}).Draw(l.t, "endpoint"),
+			Times:    rapid.SampledFrom([]int{1, 1, 3, 0}).Draw(l.t, "times"),
+		}
+		if f.Kind == linkedinsim.AnswerStatus {
+			f.Status = rapid.SampledFrom([]int{500, 503, 429, 404}).Draw(l.t, "status")
+		}
+		l.lossy = l.lossy || l.rotate // an answer that cannot be read had the new refresh token
+		l.lied = l.lied || f.Kind == linkedinsim.RefuseRefresh
+		if err := l.sim.Fault(f); err != nil {
+			l.t.Fatal(err)
+		}
+	case "clear":
+		l.sim.Clear()
+	case "store":
+		op := rapid.SampledFrom([]string{"Put", "Put", "Put", "Get", "PutControl", "Control", "Due"}).Draw(l.t, "op")
+		n, lost := rapid.IntRange(1, 3).Draw(l.t, "n"), rapid.Bool().Draw(l.t, "lost")
+		l.store.Before = func(o string) (bool, error) {
+			if o == op {
+				if n--; n == 0 {
+					l.count("store " + op)
+					return lost, errStore
+				}
+			}
+			return true, nil
+		}
+	case "hook":
+		l.hook()
+	}
+}
+
+// hook lets something happen in the middle of the next call to LinkedIn.
+func (l *life) hook() {
+	at := rapid.SampledFrom([]string{"refresh", "refresh", "refresh", "userinfo", "introspect"}).Draw(l.t, "at")
+	what := rapid.SampledFrom([]string{"sign-out", "sign-in", "sweep", "token", "crash", "crash", "sleep", "sleep"}).Draw(l.t, "what")
+	f := func(op string) error {
+		if op != at {
+			return nil
+		}
+		l.calls.before, l.calls.after = nil, nil
+		l.count(what + " in " + op)
+		l.lossy = l.lossy || l.rotate && op == "refresh"
+		switch what {
+		case "crash":
+			panic(died{})
+		case "sleep":
+			l.clock.Advance(rapid.SampledFrom([]time.Duration{10 * time.Second, 46 * time.Second, time.Hour}).Draw(l.t, "asleep"))
+			l.do("sweep")
+		default:
+			l.do(what)
+		}
+		return nil
+	}
+	if rapid.Bool().Draw(l.t, "before") {
+		l.calls.before = f
+	} else {
+		l.calls.after = f
+	}
+}
+
+func (l *life) signInNow() {
+	ctx := context.Background()
+	to, err := l.client.AuthCodeURL(ctx, keeper.Authorization{State: secret.New("state"), IssuedAt: l.clock.Now()})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	back, err := l.sim.Authorize(to, "ada")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	_, code, _ := strings.Cut(back, "code=")
+	code, _, _ = strings.Cut(code, "&")
+	id, tokens, err := l.client.Exchange(ctx, secret.New(code), keeper.Authorization{State: secret.New("state"), IssuedAt: l.clock.Now()})
+	l.Observe(ctx, "exchange", err)
+	if err != nil {
+		l.count("sign-in failed")
+		return
+	}
+	l.signedOut = false
+	if _, err := l.SignIn(ctx, id, tokens); err == nil {
+		l.count("sign-in")
+		l.lied, l.lossy = false, false
+	}
+}
+
+// truth is the state of a token at LinkedIn; "" where it does not know it.
+func (l *life) truth(s secret.String) string {
+	for _, g := range l.sim.Grants() {
+		for _, t := range g.Tokens {
+			if t.Fingerprint == s.Fingerprint() {
+				return t.State
+			}
+		}
+	}
+	return ""
+}
+
+func (l *life) open(t keeper.Token, p keeper.Purpose) secret.String {
+	s, _ := clearSealer{}.Open(context.Background(), t.Sealed, p, string(l.id))
+	return s
+}
+
+// check looks at the grant after an action; was is what it was before.
+func (l *life) check(was keeper.Grant) keeper.Grant {
+	before := l.store.Before
+	l.store.Before = nil
+	g, err := l.store.Get(context.Background(), l.id)
+	l.store.Before = before
+	if err != nil {
+		return keeper.Grant{}
+	}
+	if l.signedOut && g.Status != keeper.SignedOut {
+		l.t.Fatalf("after the logout: %s", brief(g))
+	}
+	if g.Status != keeper.Active && (!g.Access.IsZero() || !g.Fresh.IsZero() || !g.Refresh.IsZero() || g.Lease.ID != "") {
+		l.t.Fatalf("something is left: %s", brief(g))
+	}
+	if g.Generation != was.Generation {
+		if l.generations[g.Generation] {
+			l.t.Fatalf("generation %s returned", g.Generation)
+		}
+		l.generations[g.Generation] = true
+	}
+	if g.Status == keeper.Reconnect && was.Status == keeper.Active {
+		l.count("reconnect")
+		if state := l.truth(l.open(was.Refresh, keeper.PurposeRefresh)); state == "active" && !l.lied && !l.lossy {
+			l.t.Fatalf("asked to consent again although the refresh token is good: %s", brief(was))
+		}
+		if s, ok := was.Serving(l.clock.Now()); ok && l.truth(l.open(s, keeper.PurposeAccess)) == "active" {
+			l.t.Fatalf("asked to consent again although the access token is good: %s", brief(was))
+		}
+	}
+	if g.Status == keeper.Active && l.refresh && !l.lossy && g.Refresh.IssuedAt.After(l.tamperedAt) {
+		if state := l.truth(l.open(g.Refresh, keeper.PurposeRefresh)); state != "active" && g.Refresh.ExpiresAt.After(l.clock.Now()) {
+			l.t.Fatalf("the stored refresh token is %q at LinkedIn", state)
+		}
+	}
+	if g.Access.IssuedAt.After(was.Access.IssuedAt) && !was.Access.IsZero() {
+		l.count("promoted")
+	}
+	return g
+}
+
+// end clears every trouble and looks whether the member is well a day later.
+func (l *life) end(last keeper.Grant) {
+	l.sim.Clear()
+	l.store.Before, l.calls.before, l.calls.after = nil, nil, nil
+	for _, d := range []time.Duration{46 * time.Second, time.Minute, time.Minute, 5 * time.Minute, 5 * time.Minute, time.Minute, time.Hour,
+		6 * time.Hour, 6 * time.Minute, 18 * time.Hour, time.Minute, 6 * time.Minute, time.Minute, time.Minute} {
+		l.clock.Advance(d)
+		l.pass(l.tb)
+	}
+	g, err := l.store.Get(context.Background(), l.id)
+	if errors.Is(err, keeper.ErrNotFound) && last.Status != keeper.Active {
+		l.count("end: gone")
+		return
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if len(g.Outbox.Events) != 0 {
+		l.t.Fatalf("untold: %s", brief(g))
+	}
+	if g.Status != keeper.Active || l.lossy || !g.Refresh.IssuedAt.After(l.tamperedAt) || g.ReconnectBy().Sub(l.clock.Now()) < 2*day {
+		l.count("end: " + string(g.Status))
+		return
+	}
+	token, g, err := l.Token(context.Background(), l.id, time.Minute)
+	if err != nil || l.truth(token) != "active" || !g.Access.ExpiresAt.After(l.clock.Now()) {
+		l.t.Fatalf("a day after the last trouble: %v, %s", err, brief(g))
+	}
+	l.count("end: served")
+}
+
+func TestRandomLives(t *testing.T) {
+	checks(t, "1000") // -rapid.checks=20000 for the whole
+	hits := map[string]int{}
+	var histories atomic.Int64
+	rapid.Check(t, func(rt *rapid.T) {
+		histories.Add(1)
+		l := &life{t: rt, tb: t, generations: map[string]bool{}, count: func(what string) { hits[what]++ }}
+		l.refresh = rapid.IntRange(0, 4).Draw(rt, "refresh") > 0
+		l.rotate = rapid.IntRange(0, 3).Draw(rt, "rotate") == 0
+		delay := rapid.SampledFrom([]time.Duration{0, 0, 3 * time.Second, 5*time.Minute - time.Second}).Draw(rt, "delay")
+		l.world = newWorld(t, func(a *linkedinsim.App) { a.Refresh = l.refresh })
+		l.sim.SetSwitches(func(s *linkedinsim.Switches) { s.Rotate, s.PropagationDelay, s.RevokeEndpoint = l.rotate, delay, true })
+		l.id = keeper.NewMemberID("77keepin", linkedinsim.Subject("77keepin", "ada"))
+		l.do("sign-in")
+		g := l.check(keeper.Grant{})
+		l.do("sweep")
+		l.clock.Advance(time.Minute)
+		l.do("sweep")
+		// Most begin where a refresh is near, or the access token has ended.
+		l.clock.Advance(rapid.SampledFrom([]time.Duration{0, 46 * day, 50 * day, 50 * day, 59 * day, 61 * day}).Draw(rt, "begin"))
+		l.do("sweep")
+		for range rapid.SampledFrom([]int{15, 25, 40}).Draw(rt, "steps") {
+			l.do(rapid.SampledFrom(simActions).Draw(rt, "action"))
+			g = l.check(g)
+		}
+		l.end(g)
+	})
+	n := int(histories.Load())
+	t.Logf("%d histories: %v", n, hits)
+	for what, atLeast := range map[string]int{
+		"token": n, "promoted": n / 4, "sign-out": n / 4, "sign-in": n, "end: served": n / 4, "reconnect": n / 100, "token: try again": n / 10,
+		"store Put": n / 5, "crash": n / 40, "sign-out in refresh": n / 200, "sign-in in refresh": n / 200, "sweep in refresh": n / 400,
+		"sleep in refresh": n / 160, "crash in refresh": n / 160, "crash in userinfo": n / 400, "tampered": n / 20,
+	} {
+		if hits[what] < atLeast {
+			t.Errorf("%s: %d times in %d histories, want %d: the histories are too tame", what, hits[what], n, atLeast)
+		}
+	}
+}
