@@ -23,6 +23,13 @@ test: setup
 	go test -timeout 20m -run '$(SEARCH)' ./shared/keeper
 	$(if $(CI),,command -v npm >/dev/null || { echo "skipped, npm is missing: test/clients"; exit 0; };) test/clients/run.sh
 
+## make prove     the long proofs of the keeper: full model check, its mutants, 20,000 lives
+.PHONY: prove
+prove:
+	KEEPIN_MODEL=full go test -timeout 40m -count 1 -run '$(SEARCH)' -v ./shared/keeper
+	KEEPIN_MUTANTS=1 go test -timeout 60m -count 1 -run TestModelFindsEveryMutant ./shared/keeper
+	go test -timeout 40m -count 1 -run Lives ./shared/keeper -rapid.checks=20000
+
 ## make check     formatting, vet, linters, go.mod, the template, known vulnerabilities
 .PHONY: check
 check: fmt-check lint tidy-check lint-template vuln
