@@ -21,3 +21,13 @@ lint-template:
 	test/aws/install.sh sam
 	SAM_CLI_TELEMETRY=0 AWS_REGION=$${AWS_REGION:-eu-central-1} .tools/sam/bin/sam validate --lint
 	KEEPIN_TEST_REQUIRE=1 go test ./test/template
+
+## make sam-local      the functions under `sam local`, with a simulated LinkedIn and a local AWS
+.PHONY: sam-local
+sam-local:
+	@test/samlocal/run.sh
+
+## make test-sam-local the same, as a test. It needs a Docker engine or root, so `make test` leaves it out
+.PHONY: test-sam-local
+test-sam-local:
+	KEEPIN_TEST_SAMLOCAL=1 go test -count=1 -v ./test/samlocal
