@@ -113,7 +113,7 @@ type token struct {
 func start(t *testing.T) *stack {
 	t.Helper()
 	port := freePort(t)
-	cmd := exec.Command("./run.sh") //nolint:noctx // ends by its input
+	cmd := exec.Command("./run.sh")
 	cmd.Env = append(os.Environ(), "PORT="+port)
 	var out output
 	cmd.Stderr = &out
@@ -284,7 +284,7 @@ func (s *stack) noSecrets(secrets ...string) {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer l.Close()
 	_, port, err := net.SplitHostPort(l.Addr().String())
