@@ -17,6 +17,7 @@ fail() { echo "sam-local: $*" >&2; exit 1; }
 cannot() { echo "sam-local: no Docker engine: $*" >&2; exit 77; }
 
 mkdir -p "$state"
+exec 7<&0 # the input, which nothing in the background has
 exec 8>"$state/lock"
 if command -v flock >/dev/null; then flock -n 8 || fail "it runs already, in another terminal"; fi
 rm -rf "$logs" && mkdir -p "$logs"
@@ -26,7 +27,7 @@ pids=()
 start() { # NAME COMMAND...: its output goes to NAME.log. A group of its own: Ctrl-C is ours to handle.
 	local name=$1
 	shift
-	setsid "$@" >"$logs/$name.log" 2>&1 </dev/null 8>&- &
+	setsid "$@" >"$logs/$name.log" 2>&1 </dev/null 7<&- 8>&- &
 	pids=($! "${pids[@]}")
 }
 stop() {
@@ -36,7 +37,7 @@ stop() {
 }
 end() {
 	local code=$? pid
-	trap '' INT TERM
+	trap '' INT TERM # a second Ctrl-C must not leave half of it
 	set +e
 	for pid in "${pids[@]}"; do
 		[ "$pid" = "${engine:-}" ] || stop "$pid"
@@ -52,8 +53,8 @@ end() {
 	exit $code
 }
 trap end EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+trap 'trap "" INT TERM; exit 130' INT
+trap 'trap "" INT TERM; exit 143' TERM
 await() { # URL NAME: the last started answers there
 	for _ in {1..600}; do
 		curl -s -o /dev/null --max-time 5 "$1" && return
@@ -136,9 +137,9 @@ cat <<END
 
 ready; Ctrl-C stops it
 END
-while kill -0 "${pids[0]}" 2>/dev/null; do
-	code=0
-	read -r -t 1 || code=$?
-	[ $code -le 128 ] && [ $code -ne 0 ] && exit 0 # the end of the input
-done
-fail "sam local start-api has ended: see $logs/api.log"
+# Not `read -t`: its alarm would strike in the middle of the clean-up.
+api=${pids[0]}
+cat <&7 >/dev/null &
+pids=($! "${pids[@]}")
+wait -n "$api" "${pids[0]}" || true
+kill -0 "$api" 2>/dev/null || fail "sam local start-api has ended: see $logs/api.log"
