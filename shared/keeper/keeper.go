@@ -315,32 +315,45 @@ func (k *Keeper) storeError(what string, err error) error {
 	return fmt.Errorf("%s: %w (%v)", what, ErrUnavailable, err)
 }
 
+// open is what a caller of Token gets: t in the clear.
 func (k *Keeper) open(ctx context.Context, g Grant, t Token) (secret.String, Grant, error) {
-	clear, err := k.Sealer.Open(ctx, t.Sealed, PurposeAccess, string(g.Member))
+	clear, err := k.unseal(ctx, g, t, PurposeAccess)
 	if err != nil {
-		k.Log.Error("a token does not open", "member", string(g.Member), "error", err.Error())
 		return secret.String{}, g, fmt.Errorf("open the access token: %w", ErrUnavailable)
 	}
 	g.Access, g.Fresh = t, Token{} // what the caller is told is about this token
 	return clear, g, nil
 }
 
+// unseal opens a token of g's, and logs one that does not open.
+func (k *Keeper) unseal(ctx context.Context, g Grant, t Token, p Purpose) (secret.String, error) {
+	clear, err := k.Sealer.Open(ctx, t.Sealed, p, string(g.Member))
+	if err != nil {
+		k.Log.Error("a token does not open", "member", string(g.Member), "error", err.Error())
+	}
+	return clear, err
+}
+
+// seal makes of t what a grant keeps.
 func (k *Keeper) seal(ctx context.Context, id MemberID, t Tokens) (Issued, error) {
-	access, err := k.Sealer.Seal(ctx, t.Access, PurposeAccess, string(id))
-	if err != nil {
-		k.Log.Error("a token cannot be sealed", "error", err.Error())
-		return Issued{}, fmt.Errorf("seal the access token: %w", ErrUnavailable)
+	one := func(clear secret.String, p Purpose, ends time.Time) (Token, error) {
+		sealed, err := k.Sealer.Seal(ctx, clear, p, string(id))
+		if err != nil {
+			k.Log.Error("a token cannot be sealed", "error", err.Error())
+			return Token{}, fmt.Errorf("seal the %s token: %w", p, ErrUnavailable)
+		}
+		return Token{Sealed: sealed, IssuedAt: utc(t.IssuedAt), ExpiresAt: utc(ends)}, nil
 	}
-	in := Issued{Access: Token{Sealed: access, IssuedAt: utc(t.IssuedAt), ExpiresAt: utc(t.ExpiresAt)}, Scopes: t.Scopes}
-	if t.Refresh.IsZero() {
-		return in, nil
+	in := Issued{Scopes: t.Scopes}
+	var err error
+	if in.Access, err = one(t.Access, PurposeAccess, t.ExpiresAt); err != nil {
+		return Issued{}, err
 	}
-	refresh, err := k.Sealer.Seal(ctx, t.Refresh, PurposeRefresh, string(id))
-	if err != nil {
-		k.Log.Error("a token cannot be sealed", "error", err.Error())
-		return Issued{}, fmt.Errorf("seal the refresh token: %w", ErrUnavailable)
+	if !t.Refresh.IsZero() {
+		if in.Refresh, err = one(t.Refresh, PurposeRefresh, t.RefreshExpiresAt); err != nil {
+			return Issued{}, err
+		}
 	}
-	in.Refresh = Token{Sealed: refresh, IssuedAt: utc(t.IssuedAt), ExpiresAt: utc(t.RefreshExpiresAt)}
 	return in, nil
 }
 

@@ -15,11 +15,6 @@ const (
 	TaskAnnounce
 )
 
-// String is the task's name in a log.
-func (t Task) String() string {
-	return [...]string{"none", "refresh", "prove", "verify", "announce"}[t]
-}
-
 const (
 	day         = 24 * time.Hour
 	proveAfter  = time.Minute     // a sweep proves a token this long after it was issued

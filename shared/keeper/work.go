@@ -106,14 +106,13 @@ func (k *Keeper) refresh(ctx context.Context, g Grant, lease string, need time.D
 		_, err := k.updateFrom(store, g, putTries, func(g *Grant) error { return g.Released(lease) })
 		return cmp.Or(overtakenIsFine(err), ErrUnavailable)
 	}
-	refresh, err := k.Sealer.Open(store, g.Refresh.Sealed, PurposeRefresh, string(g.Member))
+	refresh, err := k.unseal(store, g, g.Refresh, PurposeRefresh)
 	if err != nil {
-		k.Log.Error("a token does not open", "member", string(g.Member), "error", err.Error())
 		return k.fail(store, g, lease)
 	}
 	tokens, err := k.Provider.Refresh(store, refresh)
 	if err == nil && tokens.Subject != "" && tokens.Subject != g.Subject {
-		err = &CallError{Class: ClassUnknown, Record: Record{Operation: "refresh", At: k.now(), Problem: "the answer is another member's"}}
+		err = k.another("refresh")
 	}
 	if err != nil {
 		revoked := ins != nil && ins.Status == "revoked"
@@ -172,9 +171,8 @@ func (k *Keeper) refreshFailed(ctx context.Context, g Grant, lease string, revok
 func (k *Keeper) prove(ctx context.Context, g Grant, lease string, gate *gate) error {
 	store := context.WithoutCancel(ctx)
 	fresh := g.Fresh
-	clear, err := k.Sealer.Open(ctx, fresh.Sealed, PurposeAccess, string(g.Member))
+	clear, err := k.unseal(ctx, g, fresh, PurposeAccess)
 	if err != nil {
-		k.Log.Error("a token does not open", "member", string(g.Member), "error", err.Error())
 		return k.fail(store, g, lease)
 	}
 	unproven := func(g *Grant, now time.Time) error { return g.Unproven(now, lease, fresh) }
@@ -184,7 +182,7 @@ func (k *Keeper) prove(ctx context.Context, g Grant, lease string, gate *gate) e
 	who, err := k.Provider.Identify(ctx, clear)
 	if err == nil && who.Subject != g.Subject {
 		// Whatever this means, the token must not serve.
-		err = &CallError{Class: ClassUnknown, Record: Record{Operation: "userinfo", At: k.now(), Problem: "the answer is another member's"}}
+		err = k.another("userinfo")
 		k.observe(store, gate, g.Member, "userinfo", err)
 		return cmp.Or(k.settle(store, g, lease, nil, unproven), err)
 	}
@@ -274,14 +272,18 @@ func (k *Keeper) announce(ctx context.Context, g Grant) error {
 
 // inspect introspects t; g is whose it is.
 func (k *Keeper) inspect(ctx context.Context, g Grant, t Token, gate *gate) (Inspection, error) {
-	clear, err := k.Sealer.Open(ctx, t.Sealed, PurposeAccess, string(g.Member))
+	clear, err := k.unseal(ctx, g, t, PurposeAccess)
 	if err != nil {
-		k.Log.Error("a token does not open", "member", string(g.Member), "error", err.Error())
 		return Inspection{}, err
 	}
 	ins, err := k.Provider.Inspect(ctx, clear)
 	k.observe(context.WithoutCancel(ctx), gate, g.Member, "introspect", err)
 	return ins, err
+}
+
+// another is an answer of LinkedIn's about somebody else.
+func (k *Keeper) another(operation string) error {
+	return &CallError{Class: ClassUnknown, Record: Record{Operation: operation, At: k.now(), Problem: "the answer is another member's"}}
 }
 
 // fail records a trouble of our own, in which LinkedIn had no part.

@@ -17,6 +17,7 @@ import (
 	"github.com/keepin/keepin/shared/bolt"
 	"github.com/keepin/keepin/shared/keeper"
 	"github.com/keepin/keepin/shared/seal"
+	"github.com/keepin/keepin/shared/secret"
 	"github.com/keepin/keepin/shared/secrets"
 )
 
@@ -66,13 +67,9 @@ func (o *operator) do(ctx context.Context, words []string) (string, error) {
 }
 
 func (o *operator) listKeys(ctx context.Context) (string, error) {
-	set, err := secrets.File(o.keys)(ctx)
+	_, ids, err := o.keyset(ctx)
 	if err != nil {
 		return "", err
-	}
-	ids, err := seal.Keys(set)
-	if err != nil {
-		return "", fmt.Errorf("file:%s: %w", o.keys, err)
 	}
 	used, err := o.usedKeys(ctx)
 	if err != nil {
@@ -91,6 +88,19 @@ func (o *operator) listKeys(ctx context.Context) (string, error) {
 			row(id, used[id], note)
 		}
 	}), nil
+}
+
+// keyset reads the keyset, and the ids of its keys in their order.
+func (o *operator) keyset(ctx context.Context) (secret.String, []uint32, error) {
+	set, err := secrets.File(o.keys)(ctx)
+	if err != nil {
+		return secret.String{}, nil, err
+	}
+	ids, err := seal.Keys(set)
+	if err != nil {
+		return secret.String{}, nil, fmt.Errorf("file:%s: %w", o.keys, err)
+	}
+	return set, ids, nil
 }
 
 func (o *operator) rotateKeys(ctx context.Context) (string, error) {
@@ -121,13 +131,9 @@ func (o *operator) pruneKeys(ctx context.Context) (string, error) {
 	if until := info.ModTime().Add(pruneAfter); until.After(o.now()) {
 		return "", fmt.Errorf("%s was changed a moment ago, and sign-ins under way may still need its older keys: prune after %s", o.keys, when(until))
 	}
-	set, err := secrets.File(o.keys)(ctx)
+	set, ids, err := o.keyset(ctx)
 	if err != nil {
 		return "", err
-	}
-	ids, err := seal.Keys(set)
-	if err != nil {
-		return "", fmt.Errorf("file:%s: %w", o.keys, err)
 	}
 	if o.sealsWith != nil { // before the store is searched: from now on no value names an older key
 		if id, err := o.sealsWith(ctx); err != nil {
