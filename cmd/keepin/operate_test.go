@@ -1,8 +1,6 @@
 package main_test
 
 import (
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,22 +14,9 @@ import (
 // TestOperatorVerbsWhileItServesAndAfter has a member signed in and LinkedIn
 // refuse the client secret, and asks the program in both ways.
 func TestOperatorVerbsWhileItServesAndAfter(t *testing.T) {
-	var handler http.Handler
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
-	defer front.Close()
-	sim, err := linkedinsim.New(linkedinsim.Config{URL: front.URL, Apps: []linkedinsim.App{},
-		Switches: linkedinsim.Switches{AccessLifetime: 3 * time.Second, RefreshLifetime: time.Hour}})
-	must(t, err)
-	handler = sim
-	s := newServer(t, sim, front.URL)
-	refreshes := func() (n int) {
-		for _, c := range sim.Calls() {
-			if c.GrantType == "refresh_token" {
-				n++
-			}
-		}
-		return n
-	}
+	sim, linkedIn := restless(t)
+	s := newServer(t, sim, linkedIn)
+	refreshes := func() int { return refreshesOf(sim) }
 	ask := func(args ...string) string {
 		t.Helper()
 		code, out := run(t, s.bin, s.dir, nil, args...) // no KEEPIN_ variable: a verb needs none

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/keepin/keepin/shared/linkedinsim"
+	"github.com/keepin/keepin/test/e2e"
 )
 
 // keepin is the program: this test itself (see TestMain).
@@ -139,24 +140,7 @@ type server struct {
 	env      []string
 	base     string
 	process  *exec.Cmd
-	log      *lines
-}
-
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	log      *e2e.Log
 }
 
 func (s *server) start() {
@@ -192,12 +176,35 @@ func newServer(t *testing.T, sim *linkedinsim.Sim, linkedIn string) *server {
 	app := linkedinsim.DefaultApp()
 	app.ClientID, app.RedirectURLs = "77killed", []string{"http://" + address + "/callback"}
 	must(t, sim.AddApp(app))
-	s := &server{t: t, bin: keepin(t), dir: t.TempDir(), base: "http://" + address, log: new(lines)}
+	s := &server{t: t, bin: keepin(t), dir: t.TempDir(), base: "http://" + address, log: new(e2e.Log)}
 	must(t, os.MkdirAll(filepath.Join(s.dir, ".keepin"), 0o700))
 	must(t, os.WriteFile(filepath.Join(s.dir, ".keepin", "linkedin.json"), []byte(`{"client_id":"77killed","client_secret":"`+app.Secret+`"}`), 0o600))
 	s.env = []string{"KEEPIN_BASE_URL=" + s.base, "KEEPIN_LISTEN=" + address, "KEEPIN_SCOPES=openid profile email", "KEEPIN_SWEEP_EVERY=1s",
 		"KEEPIN_LINKEDIN_URL=" + linkedIn, "KEEPIN_LINKEDIN_API_URL=" + linkedIn}
 	return s
+}
+
+// restless is a LinkedIn whose access tokens live for 3 seconds, at its address.
+func restless(t *testing.T) (*linkedinsim.Sim, string) {
+	t.Helper()
+	var handler http.Handler
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
+	t.Cleanup(front.Close)
+	sim, err := linkedinsim.New(linkedinsim.Config{URL: front.URL, Apps: []linkedinsim.App{},
+		Switches: linkedinsim.Switches{AccessLifetime: 3 * time.Second, RefreshLifetime: time.Hour}})
+	must(t, err)
+	handler = sim
+	return sim, front.URL
+}
+
+// refreshesOf counts the refreshes that the call log still holds.
+func refreshesOf(sim *linkedinsim.Sim) (n int) {
+	for _, c := range sim.Calls() {
+		if c.GrantType == "refresh_token" {
+			n++
+		}
+	}
+	return n
 }
 
 func (s *server) client() *http.Client {
@@ -249,14 +256,8 @@ func (s *server) get(c *http.Client, path string, into any) (int, error) {
 // once has a grant after every start; and a session is lost only where the kill
 // cut off the answer that would have set the new cookie.
 func TestKillAtAnyMomentLosesNoGrant(t *testing.T) {
-	var handler http.Handler
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
-	defer front.Close()
-	sim, err := linkedinsim.New(linkedinsim.Config{URL: front.URL, Apps: []linkedinsim.App{},
-		Switches: linkedinsim.Switches{AccessLifetime: 3 * time.Second, RefreshLifetime: time.Hour}})
-	must(t, err)
-	handler = sim
-	s := newServer(t, sim, front.URL)
+	sim, linkedIn := restless(t)
+	s := newServer(t, sim, linkedIn)
 
 	kills := 30
 	if testing.Short() {
@@ -286,7 +287,7 @@ func TestKillAtAnyMomentLosesNoGrant(t *testing.T) {
 		good := false
 		for end := time.Now().Add(20 * time.Second); !good && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 			if access, code, err := m.token(s, 1); err == nil && code == http.StatusOK {
-				req, err := http.NewRequest("GET", front.URL+"/v2/userinfo", nil)
+				req, err := http.NewRequest("GET", linkedIn+"/v2/userinfo", nil)
 				must(t, err)
 				req.Header.Set("Authorization", "Bearer "+access)
 				res, err := http.DefaultClient.Do(req)
@@ -299,12 +300,7 @@ func TestKillAtAnyMomentLosesNoGrant(t *testing.T) {
 			t.Errorf("%s: no token that LinkedIn honours", m.key)
 		}
 	}
-	refreshes := 0
-	for _, c := range sim.Calls() {
-		if c.GrantType == "refresh_token" {
-			refreshes++
-		}
-	}
+	refreshes := refreshesOf(sim)
 	if served < kills || refreshes == 0 {
 		t.Errorf("too little happened: %d tokens served, %d refreshes", served, refreshes)
 	}
@@ -391,12 +387,12 @@ func TestDevRefreshesAfterAJumpOf59Days(t *testing.T) {
 	}
 	base, linkedIn := "http://"+ports[0], "http://"+ports[1]
 	for range 2 { // a second start in the same folder works as the first
-		out := new(lines)
+		out := new(e2e.Log)
 		c := exec.Command(bin, "dev", "--listen", ports[0], "--linkedin", ports[1])
 		c.Dir, c.Env, c.Stdout, c.Stderr = dir, clean(), out, out
 		must(t, c.Start())
 		s := &server{t: t, dir: dir, base: base, log: out}
-		waitFor(t, out, "the first lines", func() bool { return strings.Contains(out.String(), "sign in: choose a member") })
+		waitFor(t, out, "the first e2e.Log", func() bool { return strings.Contains(out.String(), "sign in: choose a member") })
 		browser := s.client()
 		res, err := browser.Get(base + "/login")
 		must(t, err)
@@ -448,7 +444,7 @@ func post(t *testing.T, address string, body, into any) {
 	}
 }
 
-func waitFor(t *testing.T, out *lines, what string, ok func() bool) {
+func waitFor(t *testing.T, out *e2e.Log, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {

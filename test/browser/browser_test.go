@@ -4,7 +4,6 @@
 package browser_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -32,6 +31,7 @@ import (
 	"github.com/keepin/keepin/shared/session"
 	"github.com/keepin/keepin/shared/storetest"
 	"github.com/keepin/keepin/shared/web"
+	"github.com/keepin/keepin/test/e2e"
 )
 
 // world is keepin, LinkedIn and an application's page, each on a port of
@@ -41,22 +41,10 @@ type world struct {
 	ctx                   context.Context
 	keepin, linkedIn, app string
 	sim                   *linkedinsim.Sim
-	log                   lines
+	log                   e2e.Log
 
 	mu         sync.Mutex
 	complaints []string // of the browser's console
-}
-
-// lines is a log for many goroutines.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
 }
 
 func newWorld(t *testing.T) *world {
@@ -157,7 +145,7 @@ func (w *world) run(what string, steps ...chromedp.Action[chromedp.Void]) {
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.Fatalf("%s: %v; console %q; log %s", what, err, w.complaints, w.log.b.String())
+		w.Fatalf("%s: %v; console %q; log %s", what, err, w.complaints, w.log.String())
 	}
 }
 
@@ -192,7 +180,7 @@ func (w *world) until(expression string) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.Fatalf("it never came to %s; console %q; log %s", expression, w.complaints, w.log.b.String())
+	w.Fatalf("it never came to %s; console %q; log %s", expression, w.complaints, w.log.String())
 }
 
 // calm fails when the console has complained, but of what it always does: a 401,

@@ -6,9 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"sync"
@@ -39,7 +37,7 @@ func TestOneMachine(t *testing.T) {
 
 func oneMachine(t *testing.T, key *rsa.PrivateKey, promised *contract.Contract, refreshTokens bool) *e2e.Target {
 	clock := linkedinsim.NewClock(time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC))
-	front, back := listener(t), listener(t)
+	front, back := e2e.Listen(t), e2e.Listen(t)
 	base, linkedIn := "http://"+front.Addr().String(), "http://"+back.Addr().String()
 	app := linkedinsim.DefaultApp()
 	app.RedirectURLs, app.Refresh = []string{base + "/callback"}, refreshTokens
@@ -49,7 +47,7 @@ func oneMachine(t *testing.T, key *rsa.PrivateKey, promised *contract.Contract, 
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
 	must(t, os.WriteFile(path("linkedin.json"), []byte(`{"client_id":"`+app.ClientID+`","client_secret":"`+app.Secret+`"}`), 0o600))
-	logs, sent := new(buffer), new(types)
+	logs, sent := new(e2e.Log), new(types)
 	m, err := local.Open(t.Context(), local.Config{BaseURL: base, Scopes: []string{"openid", "profile", "email", "w_member_social"},
 		LinkedInURL: linkedIn, APIURL: linkedIn, Issuer: linkedIn + "/oauth",
 		Store: path("keepin.db"), Credentials: path("linkedin.json"), Keys: path("keys.json"), BackendKey: path("backend-key"),
@@ -58,8 +56,8 @@ func oneMachine(t *testing.T, key *rsa.PrivateKey, promised *contract.Contract, 
 		Log:   telemetry.Logger(logs, slog.LevelDebug, false, nil)})
 	must(t, err)
 	t.Cleanup(func() { must(t, m.Close()) })
-	serve(t, front, m)
-	serve(t, back, sim)
+	e2e.Serve(t, front, m)
+	e2e.Serve(t, back, sim)
 	backendKey, err := os.ReadFile(path("backend-key"))
 	must(t, err)
 
@@ -81,41 +79,6 @@ func oneMachine(t *testing.T, key *rsa.PrivateKey, promised *contract.Contract, 
 			must(t, err)
 			return [][]byte{db}
 		}}
-}
-
-func listener(t *testing.T) net.Listener {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	return l
-}
-
-func serve(t *testing.T, l net.Listener, h http.Handler) {
-	s := httptest.NewUnstartedServer(h)
-	must(t, s.Listener.Close())
-	s.Listener = l
-	s.Start()
-	t.Cleanup(func() {
-		s.CloseClientConnections()
-		s.Close()
-	})
-}
-
-// buffer is a log that many write to.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // types takes events down, each once.

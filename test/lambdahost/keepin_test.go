@@ -8,9 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
@@ -134,7 +132,7 @@ func (c *calls) through(t *testing.T, service string) string {
 	to, err := url.Parse(service)
 	must(t, err)
 	proxy := httputil.NewSingleHostReverseProxy(to)
-	return serve(t, listen(t), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return e2e.Serve(t, e2e.Listen(t), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		var in struct{ IndexName string }
@@ -235,7 +233,7 @@ type stack struct {
 	app              linkedinsim.App
 	clock            *linkedinsim.Clock
 	base             string
-	log              *buffer
+	log              *e2e.Log
 	credentials      string // what the secrets hold
 	keyset           string
 	table            string
@@ -256,8 +254,8 @@ func open(t *testing.T, tables, endpoint string, key *rsa.PrivateKey, change fun
 	t.Helper()
 	dir, err := functions()
 	must(t, err)
-	s := &stack{clock: linkedinsim.NewClock(time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)), log: new(buffer), app: linkedinsim.DefaultApp()}
-	front, back := listen(t), listen(t)
+	s := &stack{clock: linkedinsim.NewClock(time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)), log: new(e2e.Log), app: linkedinsim.DefaultApp()}
+	front, back := e2e.Listen(t), e2e.Listen(t)
 	s.base = "http://" + front.Addr().String()
 	linkedIn := "http://" + back.Addr().String()
 	s.app.RedirectURLs = []string{s.base + "/callback"}
@@ -273,11 +271,11 @@ func open(t *testing.T, tables, endpoint string, key *rsa.PrivateKey, change fun
 			"BaseUrl": s.base, "LinkedInUrl": linkedIn, "LinkedInApiUrl": linkedIn, "AwsEndpointUrl": endpoint,
 		},
 		Env: map[string]string{
-			"KEEPIN_TEST_CLOCK": serve(t, listen(t), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			"KEEPIN_TEST_CLOCK": e2e.Serve(t, e2e.Listen(t), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				_, _ = io.WriteString(w, s.clock.Now().Format(time.RFC3339Nano))
 			})),
 			"AWS_ENDPOINT_URL_DYNAMODB": tables,
-			"KEEPIN_EVENTS":             "webhook:" + serve(t, listen(t), http.HandlerFunc(s.take)) + "/events",
+			"KEEPIN_EVENTS":             "webhook:" + e2e.Serve(t, e2e.Listen(t), http.HandlerFunc(s.take)) + "/events",
 		},
 	}
 	change(s)
@@ -299,8 +297,8 @@ func open(t *testing.T, tables, endpoint string, key *rsa.PrivateKey, change fun
 			t.Log(s.log.String())
 		}
 	})
-	serve(t, back, s.sim)
-	serve(t, front, s.host.Gateway)
+	e2e.Serve(t, back, s.sim)
+	e2e.Serve(t, front, s.host.Gateway)
 	return s
 }
 
@@ -313,47 +311,9 @@ func (s *stack) take(_ http.ResponseWriter, r *http.Request) {
 	s.sent = append(s.sent, e.Type)
 }
 
-func listen(t *testing.T) net.Listener {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	return l
-}
-
-func serve(t *testing.T, l net.Listener, h http.Handler) string {
-	t.Helper()
-	s := httptest.NewUnstartedServer(h)
-	must(t, s.Listener.Close())
-	s.Listener = l
-	s.Start()
-	t.Cleanup(func() {
-		s.CloseClientConnections()
-		s.Close()
-	})
-	return s.URL
-}
-
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// buffer is a log that many write to.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

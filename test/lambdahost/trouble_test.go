@@ -19,6 +19,7 @@ import (
 	"github.com/keepin/keepin/shared/linkedinsim"
 	"github.com/keepin/keepin/shared/session"
 	"github.com/keepin/keepin/test/aws/awstest"
+	"github.com/keepin/keepin/test/e2e"
 	"github.com/keepin/keepin/test/lambdahost"
 )
 
@@ -82,7 +83,7 @@ func TestSecretsThatComeLateAreTakenUp(t *testing.T) {
 	must(t, err)
 	var up atomic.Bool
 	proxy := httputil.NewSingleHostReverseProxy(target)
-	front := serve(t, listen(t), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	front := e2e.Serve(t, e2e.Listen(t), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !up.Load() {
 			panic(http.ErrAbortHandler)
 		}
@@ -122,7 +123,7 @@ func TestAnotherAPIAsksWhoIsSignedIn(t *testing.T) {
 	must(t, db.PutSession(t.Context(), session.Session{Member: member, Hash: sha256.Sum256([]byte(id(1))), Generation: "g", CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
 
 	var event map[string]any
-	api := serve(t, listen(t), &lambdahost.Gateway{Now: s.clock.Now, Routes: []lambdahost.Route{{
+	api := e2e.Serve(t, e2e.Listen(t), &lambdahost.Gateway{Now: s.clock.Now, Routes: []lambdahost.Route{{
 		Key: "GET /orders", Function: recorded(&event),
 		Authorizer: &lambdahost.Authorizer{Function: s.host.Functions["ValidateFunction"], Sources: []string{"$request.header.Cookie"}},
 	}}})
