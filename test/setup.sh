@@ -29,7 +29,8 @@ missing() {
 has gcc || missing "a C compiler" "go test -race needs one"
 browser || missing "Chromium" "the browser tests are skipped"
 venv || missing "python3 with venv" "the tests on a double of AWS are skipped"
-has npm || missing "npm" "the tests on a second DynamoDB, and with JavaScript clients, are skipped"
+has npm || missing "npm" "the tests on a second DynamoDB, against another OpenID provider and with JavaScript clients are skipped"
 
 if venv; then test/aws/install.sh sam ministack || missing "a double of AWS" "see above"; fi
 if has npm; then test/aws/install.sh dynalite || missing "dynalite" "see above"; fi
+if has npm; then test/provider/install.sh || missing "oidc-provider" "the tests against another OpenID provider are skipped"; fi

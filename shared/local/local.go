@@ -15,6 +15,7 @@ import (
 	"github.com/keepin/keepin/shared/bolt"
 	"github.com/keepin/keepin/shared/keeper"
 	"github.com/keepin/keepin/shared/linkedin"
+	"github.com/keepin/keepin/shared/operator"
 	"github.com/keepin/keepin/shared/seal"
 	"github.com/keepin/keepin/shared/secret"
 	"github.com/keepin/keepin/shared/secrets"
@@ -37,11 +38,17 @@ type Config struct {
 	Events         func(context.Context, keeper.Event) error // nil: nobody is told
 	PictureOrigins []string                                  // of portraits, besides LinkedIn's
 	Transport      http.RoundTripper                         // to LinkedIn; nil: the linkedin package's own
+	Timeout        time.Duration                             // of one call to LinkedIn; 0: 10 s
 	Now            func() time.Time                          // nil: time.Now
 	Log            *slog.Logger                              // nil: none
 	Hide           func(secret.String)                       // told of secrets that no log line may show; nil: nobody
 	// Sleep is what callers wait by while another refreshes; nil: a timer.
 	Sleep func(context.Context, time.Duration) error
+
+	// For an OpenID provider that is not LinkedIn: its addresses, and what LinkedIn
+	// has no use for.
+	Endpoints   linkedin.Endpoints
+	Nonce, PKCE bool
 }
 
 // Machine is keepin on one machine.
@@ -51,7 +58,7 @@ type Machine struct {
 	keeper   *keeper.Keeper
 	db       *bolt.DB
 	store    string // db's file
-	operator *operator
+	operator *operator.Operator
 	log      *slog.Logger
 }
 
@@ -131,13 +138,14 @@ func makeKeyset(c Config) error {
 
 func wire(c Config, db *bolt.DB, keys, app *secrets.Cache, backendKey secret.String) (*Machine, error) {
 	site, err := web.NewSite(web.Config{BaseURL: c.BaseURL, Scopes: c.Scopes, ReturnOrigins: c.ReturnOrigins, Issuer: c.Issuer,
-		PictureOrigins: c.PictureOrigins, Now: c.Now, Log: c.Log})
+		Nonce: c.Nonce, PKCE: c.PKCE, PictureOrigins: c.PictureOrigins, Now: c.Now, Log: c.Log})
 	if err != nil {
 		return nil, err
 	}
 	sealer := seal.New(seal.Config{Source: keys.Get, Now: c.Now})
 	client, err := linkedin.New(linkedin.Config{LinkedInURL: c.LinkedInURL, APIURL: c.APIURL, Issuer: c.Issuer,
-		RedirectURL: site.RedirectURL(), Scopes: c.Scopes, Now: c.Now, Transport: c.Transport,
+		RedirectURL: site.RedirectURL(), Scopes: c.Scopes, Now: c.Now, Transport: c.Transport, Timeout: c.Timeout,
+		Endpoints: c.Endpoints, Nonce: c.Nonce, PKCE: c.PKCE,
 		Credentials: func(ctx context.Context, reread bool) (linkedin.Credentials, error) {
 			text, err := app.Get(ctx, reread)
 			if err != nil {
@@ -169,7 +177,7 @@ func wire(c Config, db *bolt.DB, keys, app *secrets.Cache, backendKey secret.Str
 		Token: backend(web.Token(site, k)), Redeem: backend(web.Redeem(site, sessions, k)),
 	})
 	m := &Machine{keeper: k, db: db, store: c.Store, log: c.Log,
-		operator: &operator{db: db, keys: c.Keys, now: c.Now, log: c.Log, sealsWith: sealsWith(sealer)}}
+		operator: newOperator(db, c.Keys, c.Now, c.Log, sealsWith(sealer))}
 	mux := http.NewServeMux()
 	mux.Handle("/", routes)
 	mux.HandleFunc("GET /healthz", m.health)
