@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -16,11 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
-
-	"github.com/keepin/keepin/shared/bolt"
-	"github.com/keepin/keepin/shared/seal"
-	"github.com/keepin/keepin/shared/secret"
 )
 
 // A bolt file has one user. So that an operator's verb works while keepin runs,
@@ -77,50 +71,21 @@ func (s socket) Close() error {
 }
 
 // OperatorHandler answers Operate. Nobody may reach it but by ListenOperator.
-func (m *Machine) OperatorHandler() http.Handler { return m.operator }
+func (m *Machine) OperatorHandler() http.Handler { return http.HandlerFunc(m.operate) }
 
-func (o *operator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (m *Machine) operate(w http.ResponseWriter, r *http.Request) {
 	var words []string
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxWords)).Decode(&words); err != nil || r.Method != http.MethodPost {
 		http.Error(w, "POST a JSON array of words", http.StatusBadRequest)
 		return
 	}
-	text, err := o.do(r.Context(), words)
+	text, err := m.operator.Do(r.Context(), words...)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if err != nil {
 		w.WriteHeader(http.StatusUnprocessableEntity)
 		text = err.Error()
 	}
 	_, _ = io.WriteString(w, text)
-}
-
-// Operate does what an operator asks with words: "keys list", "keys rotate",
-// "keys prune", "incidents list", "incidents show ID", "pause", "resume". The
-// keepin that runs on the store does it, or where none runs, this process. It
-// answers with text for a person; its errors are sentences.
-func Operate(ctx context.Context, store, keys string, now func() time.Time, words ...string) (string, error) {
-	if now == nil {
-		now = time.Now
-	}
-	text, err := ask(ctx, socketOf(store), words)
-	if !errors.Is(err, errNobody) {
-		return text, err
-	}
-	if _, err := os.Stat(store); errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("there is no store at %s: keepin serve makes it; KEEPIN_DATA or KEEPIN_STORE says where it is", store)
-	}
-	db, err := bolt.Open(store, now)
-	if errors.Is(err, bolt.ErrInUse) { // a keepin that has just started, perhaps
-		if text, again := ask(ctx, socketOf(store), words); !errors.Is(again, errNobody) {
-			return text, again
-		}
-	}
-	if err != nil {
-		return "", err
-	}
-	o := &operator{db: db, keys: keys, now: now, log: slog.New(slog.DiscardHandler)}
-	text, err = o.do(ctx, words)
-	return text, errors.Join(err, db.Close())
 }
 
 // errNobody: no keepin listens.
@@ -159,26 +124,4 @@ func ask(ctx context.Context, path string, words []string) (string, error) {
 		return "", errors.New(strings.TrimSpace(string(text)))
 	}
 	return string(text), nil
-}
-
-// sealsWith is the key that s seals with now.
-func sealsWith(s *seal.Sealer) func(context.Context) (uint32, error) {
-	return func(ctx context.Context) (uint32, error) {
-		blob, err := s.Seal(ctx, secret.String{}, "none", "")
-		if err != nil {
-			return 0, err
-		}
-		return seal.KeyID(blob)
-	}
-}
-
-// printable leaves out what a terminal would obey: an incident quotes what was
-// received.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, s)
 }
