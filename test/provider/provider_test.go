@@ -292,7 +292,9 @@ func (b *browser) wantSignedIn(a answer) (memberID string) {
 	if a.StatusCode != http.StatusSeeOther {
 		b.Fatalf("the callback = %d %s; log %s", a.StatusCode, a.body, b.log.String())
 	}
-	var v struct{ Member struct{ ID, Sub, Name, Email string } }
+	var v struct {
+		Member struct{ ID, Sub, Name, Email string }
+	}
 	got := b.do("GET", b.base+"/validate")
 	b.must(json.Unmarshal([]byte(got.body), &v))
 	if v.Member.Sub != b.account || v.Member.Name != b.account+" of Elsewhere" || v.Member.Email != b.account+"@elsewhere.example" {
