@@ -1,15 +1,11 @@
 package web
 
 import (
-	"bytes"
 	"cmp"
-	"crypto/sha256"
-	"embed"
-	"encoding/base64"
 	"errors"
-	"fmt"
-	"html/template"
+
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,39 +16,27 @@ import (
 	"github.com/keepin/keepin/shared/session"
 )
 
-//go:embed pages
-var pageFiles embed.FS
-
 // Account is GET /: who is signed in, what they allowed, until when, and the
 // way out.
 func Account(s *Site, sessions *session.Manager) http.Handler {
 	return s.handle(func(w http.ResponseWriter, r *http.Request) error {
 		g, at, err := sessions.Member(r)
+		var v view
 		switch {
 		case errors.Is(err, session.ErrNone):
 			sessions.ClearBroken(w, r)
-			return s.page(w, http.StatusOK, "account", accountView{LoginURL: s.url("/login")})
+			v = s.signedOutView()
 		case err != nil:
 			return unavailable(err)
+		default:
+			v = s.signedInView(g, at)
 		}
-		return s.page(w, http.StatusOK, "account", s.accountView(g, at))
+		// With no-referrer its form would be sent with "Origin: null" (Fetch
+		// standard, "append a request Origin header").
+		w.Header().Set("Referrer-Policy", "same-origin")
+		return s.page(w, http.StatusOK, accountHTML, v)
 	})
 }
-
-// accountView is what account.html shows.
-type accountView struct {
-	SignedIn              bool
-	Name, Initials, Email string
-	Picture               string
-	State                 keeper.State
-	Permissions           []permission
-	Dates                 []date
-	LoginURL, LogoutPath  string
-}
-
-type permission struct{ Scope, Words string }
-
-type date struct{ Label, Machine, Words string }
 
 // permissions are LinkedIn's scopes in words. One that is not here is shown as
 // it is.
@@ -76,31 +60,72 @@ var permissions = map[string]string{
 	"r_ads_reporting":        "See how your advertising does",
 }
 
-func (s *Site) accountView(g keeper.Grant, at session.Session) accountView {
+func (s *Site) signedOutView() view {
+	return view{
+		text:  map[string]string{"title": "Sign in with LinkedIn"},
+		parts: map[string][]view{"signed-out": {{url: map[string]string{"login": s.url("/login")}}}},
+	}
+}
+
+func (s *Site) signedInView(g keeper.Grant, at session.Session) view {
 	now := s.now()
-	v := accountView{
-		SignedIn: true, Name: cmp.Or(g.Profile.Name, "LinkedIn member"), Email: g.Profile.Email,
-		Picture: g.Profile.Picture, State: g.State(now),
-		LoginURL: s.url("/login"), LogoutPath: s.path + "/logout",
+	name := cmp.Or(g.Profile.Name, "LinkedIn member")
+	state := g.State(now)
+	who := view{
+		text:  map[string]string{"name": name, "initials": initials(name)},
+		url:   map[string]string{"logout": s.path + "/logout"},
+		parts: map[string][]view{string(state): {{}}},
 	}
-	v.Initials = initials(v.Name)
-	for _, scope := range g.Scopes {
-		v.Permissions = append(v.Permissions, permission{scope, permissions[scope]})
+	if state == keeper.StateReconnect {
+		who.parts["sign-in-again"] = []view{{url: map[string]string{"login": s.url("/login")}}}
 	}
-	type dated struct {
-		label string
-		at    time.Time
+	if s.mayShow(g.Profile.Picture) {
+		who.parts["picture"] = []view{{text: map[string]string{"initials": initials(name)}, url: map[string]string{"picture": g.Profile.Picture}}}
 	}
-	dates := []dated{{"Signed in here since", at.CreatedAt}, {"Last confirmed by LinkedIn", g.VerifiedAt}}
-	if v.State != keeper.StateReconnect {
-		dates = append(dates, dated{"Current access until", g.AccessEnd(now)}, dated{"Please sign in again by", g.ReconnectBy()})
+	if g.Profile.Email != "" {
+		who.parts["email"] = []view{{text: map[string]string{"address": g.Profile.Email}}}
 	}
-	for _, d := range dates {
-		if !d.at.IsZero() {
-			v.Dates = append(v.Dates, date{d.label, d.at.UTC().Format(time.RFC3339), d.at.UTC().Format("2 January 2006")})
+	if len(g.Scopes) > 0 {
+		who.parts["permissions"] = []view{{parts: map[string][]view{"permission": permissionViews(g.Scopes)}}}
+	}
+	who.parts["date"] = dateViews(g, at, now)
+	return view{
+		text:  map[string]string{"title": name + " – signed in with LinkedIn"},
+		parts: map[string][]view{"signed-in": {who}},
+	}
+}
+
+func permissionViews(scopes []string) (all []view) {
+	for _, scope := range scopes {
+		part, words := "known", permissions[scope]
+		if words == "" {
+			part, words = "unknown", scope
+		}
+		all = append(all, view{parts: map[string][]view{part: {{text: map[string]string{"words": words}}}}})
+	}
+	return all
+}
+
+func dateViews(g keeper.Grant, at session.Session, now time.Time) (all []view) {
+	add := func(label string, t time.Time) {
+		if !t.IsZero() {
+			t = t.UTC()
+			all = append(all, view{text: map[string]string{"label": label, "machine": t.Format(time.RFC3339), "words": t.Format("2 January 2006")}})
 		}
 	}
-	return v
+	add("Signed in here since", at.CreatedAt)
+	add("Last confirmed by LinkedIn", g.VerifiedAt)
+	if g.State(now) != keeper.StateReconnect {
+		add("Current access until", g.AccessEnd(now))
+		add("Please sign in again by", g.ReconnectBy())
+	}
+	return all
+}
+
+// mayShow reports whether the browser will load a portrait from there.
+func (s *Site) mayShow(picture string) bool {
+	_, err := url.Parse(picture)
+	return err == nil && slices.ContainsFunc(s.pictures, func(origin string) bool { return strings.HasPrefix(picture, origin+"/") })
 }
 
 // initials stand in for a portrait: of the first and the last name.
@@ -128,67 +153,16 @@ func (s *Site) problemPage(w http.ResponseWriter, r *http.Request, a answer, log
 	if a.status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 	}
-	err := s.page(w, a.status, "problem", struct{ Title, Lead, LoginURL, LoginLabel, AccountURL string }{
-		a.title, a.lead, login, label, s.url("/"),
-	})
-	if err != nil {
+	v := view{
+		text:  map[string]string{"title": a.title, "lead": a.lead},
+		url:   map[string]string{"account": s.url("/")},
+		parts: map[string][]view{},
+	}
+	if login != "" {
+		v.parts["login"] = []view{{text: map[string]string{"label": label}, url: map[string]string{"login": login}}}
+	}
+	if err := s.page(w, a.status, problemHTML, v); err != nil {
 		s.cfg.Log.ErrorContext(r.Context(), "page failed", "error", err)
 		writeProblem(w, internal, "")
 	}
-}
-
-// page writes a page whole, or nothing.
-func (s *Site) page(w http.ResponseWriter, status int, name string, view any) error {
-	p, err := s.pages()
-	if err != nil {
-		return err
-	}
-	if v, ok := view.(accountView); ok && !p.mayShow(v.Picture) {
-		v.Picture = ""
-		view = v
-	}
-	var b bytes.Buffer
-	if err := p.templates[name].Execute(&b, view); err != nil {
-		return fmt.Errorf("write page %s: %w", name, err)
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", p.policy)
-	if name == "account" {
-		// With no-referrer its form would be sent with "Origin: null" (Fetch
-		// standard, "append a request Origin header").
-		w.Header().Set("Referrer-Policy", "same-origin")
-	}
-	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes())
-	return nil
-}
-
-// pages are the parsed templates and what they may load.
-type pages struct {
-	templates map[string]*template.Template
-	policy    string // Content-Security-Policy
-	pictures  []string
-}
-
-func newPages(pictures []string) (*pages, error) {
-	css, err := pageFiles.ReadFile("pages/style.css")
-	if err != nil {
-		return nil, fmt.Errorf("web: %w", err)
-	}
-	p := &pages{templates: make(map[string]*template.Template), pictures: pictures}
-	for _, name := range []string{"account", "problem"} {
-		t := template.New("layout.html").Funcs(template.FuncMap{"style": func() template.CSS { return template.CSS(css) }})
-		if p.templates[name], err = t.ParseFS(pageFiles, "pages/layout.html", "pages/"+name+".html"); err != nil {
-			return nil, fmt.Errorf("web: %w", err)
-		}
-	}
-	sum := sha256.Sum256(css)
-	p.policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; img-src data: " + strings.Join(pictures, " ") +
-		"; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-	return p, nil
-}
-
-// mayShow reports whether the browser will load a portrait from there.
-func (p *pages) mayShow(picture string) bool {
-	return slices.ContainsFunc(p.pictures, func(origin string) bool { return strings.HasPrefix(picture, origin+"/") })
 }

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -36,11 +35,12 @@ const linkedInPictures = "https://media.licdn.com"
 // configuration, never from what a request says of itself. It is safe for
 // concurrent use.
 type Site struct {
-	cfg     Config
-	origin  string   // of the base URL
-	path    string   // of the base URL, without a slash at its end
-	origins []string // ReturnOrigins, as a browser writes them
-	pages   func() (*pages, error)
+	cfg      Config
+	origin   string   // of the base URL
+	path     string   // of the base URL, without a slash at its end
+	origins  []string // ReturnOrigins, as a browser writes them
+	pictures []string // origins that portraits are shown from
+	policy   string   // of every page
 }
 
 // NewSite checks cfg; the error names all that is wrong with it.
@@ -58,13 +58,13 @@ func NewSite(cfg Config) (*Site, error) {
 		}
 		s.origins = append(s.origins, o)
 	}
-	pictures := []string{linkedInPictures}
+	s.pictures = []string{linkedInPictures}
 	for _, raw := range cfg.PictureOrigins {
 		o, err := parseOrigin(raw, isPrivate)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("picture origin: %w", err))
 		}
-		pictures = append(pictures, o)
+		s.pictures = append(s.pictures, o)
 	}
 	if !slices.Contains(cfg.Scopes, "openid") {
 		errs = append(errs, errors.New("scopes do not hold openid"))
@@ -79,7 +79,7 @@ func NewSite(cfg Config) (*Site, error) {
 		s.cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s.cfg.Scopes = slices.Clone(cfg.Scopes)
-	s.pages = sync.OnceValues(func() (*pages, error) { return newPages(pictures) }) // not at a cold start
+	s.policy = pagePolicy(s.pictures)
 	return s, nil
 }
 
