@@ -31,8 +31,17 @@ type Manager struct {
 
 // Current reads what stands now.
 func (m Manager) Current(ctx context.Context) (secret.String, error) {
-	text, _, err := m.read(ctx, "AWSCURRENT")
+	text, _, err := m.CurrentSince(ctx)
 	return text, err
+}
+
+// CurrentSince is Current, and when what stands was stored.
+func (m Manager) CurrentSince(ctx context.Context) (secret.String, time.Time, error) {
+	text, out, err := m.read(ctx, "AWSCURRENT")
+	if err != nil {
+		return secret.String{}, time.Time{}, err
+	}
+	return text, aws.ToTime(out.CreatedDate), nil
 }
 
 // Previous reads what stood before the last change; the zero String where
@@ -48,7 +57,7 @@ func (m Manager) Previous(ctx context.Context) (secret.String, error) {
 // Replace changes the secret to what edit makes of it. Two who do so at once
 // do not both succeed: the later is told ErrChanged.
 func (m Manager) Replace(ctx context.Context, edit func(secret.String) (secret.String, error)) error {
-	now, version, err := m.read(ctx, "AWSCURRENT")
+	now, was, err := m.read(ctx, "AWSCURRENT")
 	if err != nil {
 		return err
 	}
@@ -64,28 +73,28 @@ func (m Manager) Replace(ctx context.Context, edit func(secret.String) (secret.S
 		SecretId: &m.ID, SecretString: aws.String(next.Reveal()), VersionStages: []string{"keepin-next"},
 	})
 	if err != nil {
-		return managerError("put secret value", err)
+		return managerError("replace secret: put secret value", err)
 	}
 	_, err = m.Client.UpdateSecretVersionStage(ctx, &secretsmanager.UpdateSecretVersionStageInput{
-		SecretId: &m.ID, VersionStage: aws.String("AWSCURRENT"), MoveToVersionId: put.VersionId, RemoveFromVersionId: &version,
+		SecretId: &m.ID, VersionStage: aws.String("AWSCURRENT"), MoveToVersionId: put.VersionId, RemoveFromVersionId: was.VersionId,
 	})
 	if _, moved := errors.AsType[*types.InvalidParameterException](err); moved {
 		return ErrChanged
 	}
-	return managerError("update secret version stage", err)
+	return managerError("replace secret: update secret version stage", err)
 }
 
-func (m Manager) read(ctx context.Context, stage string) (secret.String, string, error) {
+func (m Manager) read(ctx context.Context, stage string) (secret.String, *secretsmanager.GetSecretValueOutput, error) {
 	ctx, cancel := context.WithTimeout(ctx, managerTimeout)
 	defer cancel()
 	out, err := m.Client.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &m.ID, VersionStage: &stage})
 	if err != nil {
-		return secret.String{}, "", managerError("get secret value", err)
+		return secret.String{}, nil, managerError("read secret: get secret value", err)
 	}
 	if out.SecretString == nil {
-		return secret.String{}, "", errors.New("read secret: secretsmanager:" + m.ID + " holds no text")
+		return secret.String{}, nil, errors.New("read secret: secretsmanager:" + m.ID + " holds no text")
 	}
-	return secret.New(*out.SecretString), aws.ToString(out.VersionId), nil
+	return secret.New(*out.SecretString), out, nil
 }
 
 func managerError(call string, err error) error {
@@ -94,7 +103,7 @@ func managerError(call string, err error) error {
 	}
 	api, ok := errors.AsType[smithy.APIError](err)
 	if !ok {
-		return fmt.Errorf("read secret: %s: %w", call, err)
+		return fmt.Errorf("%s: %w", call, err)
 	}
 	return &managerFailure{call, api}
 }
@@ -108,9 +117,9 @@ type managerFailure struct {
 func (f *managerFailure) Error() string {
 	switch code := f.err.ErrorCode(); code {
 	case "AccessDeniedException", "ResourceNotFoundException":
-		return fmt.Sprintf("read secret: %s: %s: %s", f.call, code, f.err.ErrorMessage())
+		return fmt.Sprintf("%s: %s: %s", f.call, code, f.err.ErrorMessage())
 	default:
-		return fmt.Sprintf("read secret: %s: %s", f.call, code)
+		return fmt.Sprintf("%s: %s", f.call, code)
 	}
 }
 

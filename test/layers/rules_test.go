@@ -27,7 +27,7 @@ var mayImport = []struct {
 		"verbs speak of grants and keys, not of where they are kept"},
 	{list("shared/secrets", "shared/telemetry", "shared/linkedinsim"), list("shared/secret"),
 		"it works without the domain"},
-	{list("shared/app", "shared/app/work", "shared/local"), list("*"),
+	{list("shared/app", "shared/app/work", "shared/app/console", "shared/local"), list("*"),
 		"it is the wiring"},
 	{list("functions/callback", "functions/logout", "functions/members", "functions/refresh", "functions/validate", "cmd/keepin"), list("*"),
 		"it is a program"},
@@ -46,8 +46,9 @@ var onlyIn = []struct {
 	{imports: "net/http", packages: list("shared/awsenv", "shared/bolt", "shared/dynamo", "shared/events", "shared/lambdahttp", "shared/linkedin", "shared/linkedinsim",
 		"shared/session", "shared/web", "shared/app", "shared/app/work", "shared/local", "cmd/keepin", "client", "functions/validate"),
 		because: "the domain and what it is made of know no HTTP"},
-	{imports: "github.com/aws", packages: list("shared/awsenv", "shared/dynamo", "shared/events", "shared/secrets", "shared/app", "shared/app/work", "shared/lambdahttp"),
+	{imports: "github.com/aws", packages: list("shared/awsenv", "shared/dynamo", "shared/events", "shared/secrets", "shared/app", "shared/app/work", "shared/app/console", "shared/lambdahttp"),
 		because: "the domain, the handlers and one machine know no AWS"},
+	{imports: "github.com/aws/aws-sdk-go-v2/config", packages: list("shared/app/console"), because: "a person has profiles; a function has its environment (shared/awsenv)"},
 	{imports: "golang.org/x/oauth2", packages: list("shared/linkedin", "client"), because: "docs/adr/0005"},
 	{imports: "github.com/coreos/go-oidc", packages: list("shared/linkedin"), because: "docs/adr/0005"},
 	{imports: "github.com/go-jose/go-jose", packages: list("shared/linkedin"), because: "docs/adr/0005"},
@@ -73,6 +74,9 @@ var neverWith = []struct {
 		"it reads the table, and no more"},
 	{list("functions/callback", "functions/logout", "functions/members", "functions/refresh"), list("shared/bolt", "shared/linkedinsim", "shared/local", "go.etcd.io/bbolt"),
 		"Lambda has no file and no simulator"},
+	{list("functions/callback", "functions/logout", "functions/members", "functions/refresh", "functions/validate"),
+		list("shared/operator", "shared/app/console", "github.com/aws/aws-sdk-go-v2/config", "github.com/aws/aws-sdk-go-v2/service/sso", "github.com/aws/aws-sdk-go-v2/service/sts"),
+		"no function is an operator, and looking for profiles is a fifth of a cold start"},
 }
 
 // notUsed says which names only some packages or files may use.

@@ -1,0 +1,108 @@
+package dynamo
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/smithy-go"
+
+	"github.com/keepin/keepin/shared/keeper"
+)
+
+// Scan reads the whole table for an operator. Functions never do, and have no
+// right to.
+type Scan struct {
+	Table *Table
+	// UnitsPerSecond bounds the reading, so that members' own reads do not wait
+	// behind it; 0: as fast as it goes. A page costs up to 256 units at once.
+	UnitsPerSecond int
+	// Sleep waits between pages; nil: a timer.
+	Sleep func(context.Context, time.Duration) error
+
+	Units float64 // read request units that Each has used so far
+	Items int     // of every kind that it has read so far
+}
+
+// Each calls f with every stored grant, those that have ended too, with its
+// member and its sealed tokens and nothing else, until f returns an error. A
+// grant that is written meanwhile is met as it was before or after. It costs
+// what is stored, sessions and all: 1 unit for each 4 KB. Where the table is
+// busy it waits, for a minute at most.
+func (s *Scan) Each(ctx context.Context, f func(keeper.Grant) error) error {
+	var start item
+	for busy := 0; ; {
+		out, err := s.page(ctx, start)
+		if isThrottled(err) && busy < 60 {
+			busy++
+			if err := s.sleep(ctx, time.Second); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		busy = 0
+		units := 0.0
+		if out.ConsumedCapacity != nil {
+			units = aws.ToFloat64(out.ConsumedCapacity.CapacityUnits)
+		}
+		s.Units += units
+		s.Items += int(out.ScannedCount)
+		for _, i := range out.Items {
+			g, err := toGrant("each grant", i)
+			if err != nil {
+				return err
+			}
+			if err := f(g); err != nil {
+				return err
+			}
+		}
+		if start = out.LastEvaluatedKey; len(start) == 0 {
+			return nil
+		}
+		if s.UnitsPerSecond > 0 {
+			if err := s.sleep(ctx, time.Duration(units/float64(s.UnitsPerSecond)*float64(time.Second))); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (s *Scan) page(ctx context.Context, start item) (*dynamodb.ScanOutput, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Table.timeout)
+	defer cancel()
+	out, err := s.Table.db.Scan(ctx, &dynamodb.ScanInput{
+		TableName:                 s.Table.name,
+		FilterExpression:          aws.String("sk = :grant"),
+		ExpressionAttributeValues: item{":grant": text(grantSort)},
+		ProjectionExpression:      aws.String("pk, v, ab, fb, rb"),
+		ConsistentRead:            aws.Bool(true),
+		ReturnConsumedCapacity:    types.ReturnConsumedCapacityTotal,
+		ExclusiveStartKey:         start,
+	})
+	return out, wrap("scan", err)
+}
+
+func isThrottled(err error) bool {
+	api, ok := errors.AsType[smithy.APIError](err)
+	return ok && (api.ErrorCode() == "ProvisionedThroughputExceededException" || api.ErrorCode() == "ThrottlingException")
+}
+
+func (s *Scan) sleep(ctx context.Context, d time.Duration) error {
+	if s.Sleep != nil {
+		return s.Sleep(ctx, d)
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
