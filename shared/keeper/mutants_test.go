@@ -51,44 +51,68 @@ var mutants = []mutant{
 // this runs only when it is asked for: KEEPIN_MUTANTS=1 for
 // all, or a part of one's name.
 func TestModelFindsEveryMutant(t *testing.T) {
+	eachMutant(t, func(m mutant) {
+		found, out := m.run(t, "model_test.go", "-test.run", "TestNoHistoryBreaksAnInvariant")
+		if !found {
+			t.Errorf("%s: survived", m.what)
+			return
+		}
+		t.Logf("%-60s %s", m.what, reason(out, "model_test.go"))
+	})
+}
+
+// Random lives must find those that they can see: of the others, what is wrong
+// is one call too many, or takes two workers at once.
+func TestLivesFindMutants(t *testing.T) {
+	eachMutant(t, func(m mutant) {
+		found, out := m.run(t, "sim_test.go", "-test.run", "TestRandomLives", "-rapid.nofailfile", "-rapid.shrinktime=0s")
+		if !found {
+			t.Logf("%-60s SURVIVES", m.what)
+			return
+		}
+		t.Logf("%-60s %s", m.what, reason(out, "sim_test.go"))
+	})
+}
+
+// reason is the first thing that a test said.
+func reason(out, file string) string {
+	why, _, _ := strings.Cut(out[strings.Index(out, file):], "\n")
+	_, why, _ = strings.Cut(why, ": ")
+	return why
+}
+
+func eachMutant(t *testing.T, find func(mutant)) {
 	if os.Getenv("KEEPIN_MUTANTS") == "" {
 		t.Skip("KEEPIN_MUTANTS is not set")
 	}
 	var wait sync.WaitGroup
 	slots := make(chan struct{}, 2)
 	only := os.Getenv("KEEPIN_MUTANTS")
-	for i, m := range mutants {
+	for _, m := range mutants {
 		if only != "1" && !strings.Contains(m.what, only) {
 			continue
 		}
 		wait.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			found, out := m.run(t, "TestNoHistoryBreaksAnInvariant", i)
-			if !found {
-				t.Errorf("%s: survived", m.what)
-				return
-			}
-			why, _, _ := strings.Cut(out[strings.Index(out, "model_test.go"):], "\n")
-			_, why, _ = strings.Cut(why, ": ")
-			t.Logf("%-60s %s", m.what, why)
+			find(m)
 		})
 	}
 	wait.Wait()
 }
 
-// run builds the mutant and runs the tests that must find it.
-func (m mutant) run(t *testing.T, tests string, i int) (found bool, out string) {
+// run builds the mutant and runs the tests of a file that must find it.
+func (m mutant) run(t *testing.T, file string, args ...string) (found bool, out string) {
 	source, err := os.ReadFile(m.file)
 	if err != nil {
 		t.Error(err)
-		return true, "model_test.go"
+		return true, file
 	}
 	text := string(source)
 	for i := 0; i < len(m.edits); i += 2 {
 		if strings.Count(text, m.edits[i]) != 1 {
 			t.Errorf("%s: %q is not in %s once", m.what, m.edits[i], m.file)
-			return true, "model_test.go"
+			return true, file
 		}
 		text = strings.Replace(text, m.edits[i], m.edits[i+1], 1)
 	}
@@ -105,11 +129,11 @@ func (m mutant) run(t *testing.T, tests string, i int) (found bool, out string) 
 	build := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", filepath.Join(dir, "overlay.json"), "-o", binary, ".")
 	if b, err := build.CombinedOutput(); err != nil {
 		t.Errorf("%s: does not build: %s", m.what, b)
-		return true, "model_test.go"
+		return true, file
 	}
-	cmd := exec.CommandContext(t.Context(), binary, "-test.run", tests, "-test.timeout", "10m")
+	cmd := exec.CommandContext(t.Context(), binary, append(args, "-test.timeout", "10m")...)
 	cmd.Env = append(os.Environ(), "KEEPIN_MODEL=mutant", "KEEPIN_MUTANTS=")
 	b, err := cmd.CombinedOutput()
 	_ = os.Remove(binary)
-	return err != nil && strings.Contains(string(b), "model_test.go"), string(b)
+	return err != nil && strings.Contains(string(b), file), string(b)
 }

@@ -17,7 +17,16 @@ import (
 // keys is LinkedIn's signing key, made when it is first needed.
 type keys struct {
 	id  string
-	key *rsa.PrivateKey
+	key crypto.Signer
+}
+
+// keysOf has its id from the key; nil is none yet.
+func keysOf(key crypto.Signer) keys {
+	if key == nil {
+		return keys{}
+	}
+	sum := sha256.Sum256(key.Public().(*rsa.PublicKey).N.Bytes())
+	return keys{hex.EncodeToString(sum[:8]), key}
 }
 
 func (k *keys) rotate() error {
@@ -25,7 +34,7 @@ func (k *keys) rotate() error {
 	if err != nil {
 		return err
 	}
-	k.key, k.id = key, hex.EncodeToString(random(8))
+	*k = keysOf(key)
 	return nil
 }
 
@@ -65,7 +74,7 @@ func (s *Sim) jwks(*call) answer {
 	if err := s.keys.ready(); err != nil {
 		return apiError(500, 0, "", err.Error())
 	}
-	pub := s.keys.key.PublicKey
+	pub := s.keys.key.Public().(*rsa.PublicKey)
 	return jsonAnswer(200, map[string]any{"keys": []map[string]string{{
 		"kty": "RSA", "kid": s.keys.id,
 		"n": base64.RawURLEncoding.EncodeToString(pub.N.Bytes()),
@@ -118,7 +127,7 @@ func (s *Sim) idToken(c *call, a *token) (string, bool) {
 	if _, struck := c.strike(IDTokenSignature); struck {
 		sum[0] ^= 1
 	}
-	sig, err := rsa.SignPKCS1v15(nil, s.keys.key, crypto.SHA256, sum[:])
+	sig, err := s.keys.key.Sign(rand.Reader, sum[:], crypto.SHA256)
 	if err != nil {
 		return "", false
 	}

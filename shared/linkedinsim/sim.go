@@ -7,8 +7,8 @@ package linkedinsim
 
 import (
 	"cmp"
+	"crypto"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -39,9 +39,9 @@ type Config struct {
 	Members []Member
 	// Switches; the zero value is LinkedIn as observed.
 	Switches Switches
-	// Key signs ID tokens; nil: one is made when it is first needed, which takes
-	// a tenth of a second that a suite with many simulators may save.
-	Key *rsa.PrivateKey
+	// Key signs ID tokens, an RSA key; nil: one is made when it is first needed,
+	// which takes a tenth of a second that a suite with many simulators may save.
+	Key crypto.Signer
 	// Pass is called after the control page or the JSON API has advanced the
 	// clock, for whoever has work due by then; nil: nobody.
 	Pass func(d time.Duration)
@@ -132,7 +132,7 @@ func New(cfg Config) (*Sim, error) {
 		counts:   make(map[Endpoint]int),
 		inFlight: make(map[Endpoint]int),
 		state:    newState(),
-		keys:     keys{key: cfg.Key, id: hex.EncodeToString(random(8))},
+		keys:     keysOf(cfg.Key),
 	}
 	if s.clock == nil {
 		s.clock = RunningClock()

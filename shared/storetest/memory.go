@@ -274,37 +274,47 @@ func (m *Memory) Incidents(ctx context.Context, since time.Time) ([]keeper.Incid
 // microseconds, what is empty nil. By reflection, so that a new field cannot be
 // forgotten here.
 func stored[T any](v T) T {
-	return keep(reflect.ValueOf(v)).Interface().(T)
+	keep(reflect.ValueOf(&v).Elem())
+	return v
 }
 
-func keep(v reflect.Value) reflect.Value {
-	out := reflect.New(v.Type()).Elem()
-	switch x := v.Interface().(type) {
-	case time.Time:
-		out.Set(reflect.ValueOf(x.UTC().Truncate(time.Microsecond)))
-		return out
-	case []byte:
-		out.SetBytes(append([]byte(nil), x...))
-		return out
+// keep makes v, a shallow copy, one that shares nothing.
+func keep(v reflect.Value) {
+	switch x := v.Addr().Interface().(type) {
+	case *time.Time:
+		*x = x.UTC().Truncate(time.Microsecond)
+		return
+	case *[]byte:
+		*x = append([]byte(nil), *x...)
+		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
-			out.Field(i).Set(keep(v.Field(i)))
+			keep(v.Field(i))
 		}
 	case reflect.Slice:
-		for i := range v.Len() {
-			out.Set(reflect.Append(out, keep(v.Index(i))))
+		if v.Len() == 0 {
+			v.SetZero()
+			return
 		}
+		out := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
+		reflect.Copy(out, v)
+		for i := range out.Len() {
+			keep(out.Index(i))
+		}
+		v.Set(out)
 	case reflect.Map:
-		if v.Len() > 0 {
-			out.Set(reflect.MakeMap(v.Type()))
+		old := reflect.ValueOf(v.Interface())
+		v.SetZero()
+		if old.Len() > 0 {
+			v.Set(reflect.MakeMapWithSize(v.Type(), old.Len()))
 		}
-		for k, e := range v.Seq2() {
-			out.SetMapIndex(k, keep(e))
+		for key, value := range old.Seq2() {
+			e := reflect.New(v.Type().Elem()).Elem()
+			e.Set(value)
+			keep(e)
+			v.SetMapIndex(key, e)
 		}
-	default:
-		out.Set(v)
 	}
-	return out
 }
