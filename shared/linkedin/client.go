@@ -53,7 +53,7 @@ type Config struct {
 
 	Now       func() time.Time  // nil: time.Now
 	Transport http.RoundTripper // nil: one of our own, without a proxy
-	Timeout   time.Duration     // of one operation; 0: 10 s
+	Timeout   time.Duration     // of one operation, and the most for what may follow it; 0: 10 s
 
 	// Nonce and PKCE are off for LinkedIn, which copies no nonce into its ID
 	// tokens and answers invalid_client to a code_verifier on the web flow.
@@ -126,9 +126,12 @@ func New(cfg Config) (*Client, error) {
 		Keys:          web + or(e.Keys, "/oauth/openid/jwks"),
 		Userinfo:      api + or(e.Userinfo, "/v2/userinfo"),
 	}
-	c.keys = newKeySet(c.cfg.Now, c.fetchKeys)
+	c.keys = newKeySet(c.cfg.Now, c.extra(), c.fetchKeys)
 	return c, nil
 }
+
+// extra is how long what follows a code exchange may take.
+func (c *Client) extra() time.Duration { return min(extraTimeout, c.cfg.Timeout) }
 
 // Refresh asks for a new access token (RFC 6749 section 6). LinkedIn gives the
 // same refresh token back, with what is left of its fixed life. An ID token

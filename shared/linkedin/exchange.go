@@ -76,7 +76,7 @@ func (c *Client) Exchange(ctx context.Context, code secret.String, a keeper.Auth
 	}
 	tokens.Subject = claims.subject
 
-	ctx, cancel = context.WithTimeout(ctx, extraTimeout)
+	ctx, cancel = context.WithTimeout(ctx, c.extra())
 	defer cancel()
 	tokens, err = c.dated(ctx, call, tokens)
 	if err != nil {

@@ -163,6 +163,7 @@ const (
 // costs LinkedIn nothing.
 type keySet struct {
 	now   func() time.Time
+	wait  time.Duration // the longest that a caller of get waits
 	fetch func(ctx context.Context, clientID string) ([]jose.JSONWebKey, error)
 
 	turn    chan struct{} // holds one: the right to use what follows
@@ -171,15 +172,15 @@ type keySet struct {
 	asked   time.Time // last fetch, whatever came of it
 }
 
-func newKeySet(now func() time.Time, fetch func(context.Context, string) ([]jose.JSONWebKey, error)) *keySet {
-	return &keySet{now: now, fetch: fetch, turn: make(chan struct{}, 1)}
+func newKeySet(now func() time.Time, wait time.Duration, fetch func(context.Context, string) ([]jose.JSONWebKey, error)) *keySet {
+	return &keySet{now: now, wait: wait, fetch: fetch, turn: make(chan struct{}, 1)}
 }
 
 // get returns the keys with this id; every key for "". It returns an error of
 // ClassOutage when they must be fetched and cannot be, and no key when LinkedIn
 // has none such.
 func (k *keySet) get(ctx context.Context, kid, clientID string) ([]*rsa.PublicKey, error) {
-	ctx, cancel := context.WithTimeout(ctx, extraTimeout)
+	ctx, cancel := context.WithTimeout(ctx, k.wait)
 	defer cancel()
 	select {
 	case k.turn <- struct{}{}:

@@ -1,0 +1,231 @@
+// Package faults_test breaks the network between keepin and what it depends on,
+// one way at a time: see toxics for the ways, and the tables of each test for
+// what must be true then.
+package faults_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/rs/zerolog"
+)
+
+// effect is what a broken link does to one call: it is what the answer of
+// keepin follows from.
+type effect int
+
+const (
+	through effect = iota // it arrives, and so does its answer
+	never                 // it does not arrive whole
+	lost                  // it arrives, its answer does not, or not whole, or not in time
+	late                  // as lost, but it arrives when its caller has given up
+	asSlow                // through or lost, by how much there is to carry
+)
+
+func (e effect) String() string { return [...]string{"through", "never", "lost", "late", "slow"}[e] }
+
+// toxic is one way in which a link breaks.
+type toxic struct {
+	name   string
+	does   effect
+	json   []string // for toxiproxy, where %[1]d is longer than any call waits, in ms
+	isDown bool     // nobody listens
+}
+
+// toxics are in the direction of the answer (down), or of the request (up).
+var toxics = []toxic{
+	{name: "latency short, down", does: through, json: []string{`{"type":"latency","stream":"downstream","attributes":{"latency":80}}`}},
+	{name: "latency short, up", does: through, json: []string{`{"type":"latency","stream":"upstream","attributes":{"latency":80}}`}},
+	{name: "latency past the deadline, down", does: lost, json: []string{`{"type":"latency","stream":"downstream","attributes":{"latency":%[1]d}}`}},
+	{name: "latency past the deadline, up", does: late, json: []string{`{"type":"latency","stream":"upstream","attributes":{"latency":%[1]d}}`}},
+	{name: "timeout, down", does: lost, json: []string{`{"type":"timeout","stream":"downstream","attributes":{"timeout":0}}`}},
+	{name: "timeout, up", does: never, json: []string{`{"type":"timeout","stream":"upstream","attributes":{"timeout":0}}`}},
+	{name: "timeout that closes, down", does: lost, json: []string{`{"type":"timeout","stream":"downstream","attributes":{"timeout":1500}}`}},
+	{name: "reset at 0, down", does: lost, json: []string{`{"type":"reset_peer","stream":"downstream","attributes":{"timeout":0}}`}},
+	{name: "reset at 0, up", does: never, json: []string{`{"type":"reset_peer","stream":"upstream","attributes":{"timeout":0}}`}},
+	{name: "reset mid-body", does: lost, json: []string{ // one that never strikes makes of every close a reset
+		`{"type":"reset_peer","stream":"downstream","toxicity":0,"attributes":{"timeout":0}}`,
+		`{"type":"limit_data","stream":"downstream","attributes":{"bytes":%[2]d}}`,
+	}},
+	{name: "limit 0 B, down", does: lost, json: []string{`{"type":"limit_data","stream":"downstream","attributes":{"bytes":0}}`}},
+	{name: "limit 0 B, up", does: never, json: []string{`{"type":"limit_data","stream":"upstream","attributes":{"bytes":0}}`}},
+	{name: "limit 150 B, down", does: lost, json: []string{`{"type":"limit_data","stream":"downstream","attributes":{"bytes":150}}`}},
+	{name: "limit 150 B, up", does: never, json: []string{`{"type":"limit_data","stream":"upstream","attributes":{"bytes":150}}`}},
+	{name: "limit mid-body", does: lost, json: []string{`{"type":"limit_data","stream":"downstream","attributes":{"bytes":%[2]d}}`}},
+	{name: "slow close", does: through, json: []string{`{"type":"slow_close","stream":"downstream","attributes":{"delay":300}}`}},
+	{name: "bandwidth 1 KB/s", does: asSlow, json: []string{`{"type":"bandwidth","stream":"downstream","attributes":{"rate":1}}`}},
+	{name: "slicer, down", does: through, json: []string{`{"type":"slicer","stream":"downstream","attributes":{"average_size":64,"size_variation":32,"delay":500}}`}},
+	{name: "slicer, up", does: through, json: []string{`{"type":"slicer","stream":"upstream","attributes":{"average_size":64,"size_variation":32,"delay":500}}`}},
+	{name: "down", does: never, isDown: true},
+}
+
+// TestMain silences what toxiproxy says of the connections that it breaks.
+func TestMain(m *testing.M) {
+	zerolog.SetGlobalLevel(zerolog.Disabled)
+	os.Exit(m.Run())
+}
+
+// link is a TCP connection's way to a server, which can be broken.
+type link struct{ proxy *toxiproxy.Proxy }
+
+// newLink makes a way to the server at address, host:port.
+func newLink(t testing.TB, address string) link {
+	t.Helper()
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	p := toxiproxy.NewProxy(server, "link", "127.0.0.1:0", address)
+	must(t, p.Start())
+	t.Cleanup(p.Stop)
+	return link{p}
+}
+
+func (l link) address() string { return l.proxy.Listen }
+
+// add breaks the link: longer is longer than any call waits, mid an offset in
+// the body of the answer.
+func (l link) add(t testing.TB, x toxic, longer time.Duration, mid int) {
+	t.Helper()
+	if x.isDown {
+		l.proxy.Stop()
+	}
+	for i, text := range x.json {
+		text = strings.NewReplacer("%[1]d", fmt.Sprint(longer.Milliseconds()), "%[2]d", fmt.Sprint(mid),
+			`{"type"`, fmt.Sprintf(`{"name":"%d","type"`, i)).Replace(text)
+		_, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(text))
+		must(t, err)
+	}
+}
+
+// mend undoes add.
+func (l link) mend(t testing.TB) {
+	t.Helper()
+	l.proxy.Toxics.ResetToxics(context.Background())
+	if !l.proxy.Enabled {
+		must(t, l.proxy.Start())
+	}
+}
+
+// sideBySide runs a test for each case, many at once: most of them wait.
+func sideBySide[C any](t *testing.T, atOnce int, cases []C, name func(C) string, test func(*testing.T, C)) {
+	t.Helper()
+	slots := make(chan struct{}, atOnce)
+	var all sync.WaitGroup
+	for _, c := range cases {
+		all.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			t.Run(name(c), func(t *testing.T) { test(t, c) })
+		})
+	}
+	all.Wait()
+}
+
+// nobodyLeft holds the process to it that no goroutine that keepin began, or
+// works in, is left; a second is theirs to end in.
+func nobodyLeft(t *testing.T) {
+	t.Helper()
+	var left []string
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		buf := make([]byte, 1<<22)
+		left = nil
+		for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			if strings.Contains(g, "keepin/keepin/shared/") {
+				left = append(left, g)
+			}
+		}
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Errorf("%d goroutines are left:\n%s", len(left), strings.Join(left, "\n\n"))
+			return
+		}
+	}
+}
+
+// browser is a client with cookies that follows no redirect.
+func browser(t testing.TB) *http.Client {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	must(t, err)
+	transport := &http.Transport{DisableKeepAlives: true}
+	return &http.Client{Jar: jar, Transport: transport, Timeout: time.Minute,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// answer is an HTTP answer, read whole, and how long it took.
+type answer struct {
+	status     int
+	code       string // of a problem
+	retryAfter string
+	location   string
+	body       []byte
+	took       time.Duration
+}
+
+func (a answer) String() string {
+	return fmt.Sprintf("%d %s (Retry-After %q) after %v: %.200s", a.status, a.code, a.retryAfter, a.took.Round(time.Millisecond), a.body)
+}
+
+// send sends one request.
+func send(t testing.TB, c *http.Client, method, address string, sign func(*http.Request)) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), method, address, nil)
+	must(t, err)
+	if sign != nil {
+		sign(req)
+	}
+	began := time.Now()
+	res, err := c.Do(req)
+	must(t, err)
+	defer res.Body.Close()
+	a := answer{status: res.StatusCode, retryAfter: res.Header.Get("Retry-After"), location: res.Header.Get("Location")}
+	a.body, err = io.ReadAll(res.Body)
+	must(t, err)
+	a.took = time.Since(began)
+	var p struct{ Code string }
+	if strings.HasPrefix(res.Header.Get("Content-Type"), "application/problem+json") {
+		must(t, json.Unmarshal(a.body, &p))
+	}
+	a.code = p.Code
+	return a
+}
+
+// want holds an answer to a status, and to the contract: a 503 is try_again and
+// says when.
+func (a answer) want(t testing.TB, what string, status int) {
+	t.Helper()
+	switch {
+	case a.status != status:
+		t.Errorf("%s: %s, want %d", what, a, status)
+	case status == http.StatusServiceUnavailable && (a.code != "try_again" || a.retryAfter == ""):
+		t.Errorf("%s: %s, want try_again and a Retry-After", what, a)
+	}
+}
+
+// eventually waits for what comes of its own within 3 s.
+func eventually(ok func() bool) bool {
+	for end := time.Now().Add(3 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
