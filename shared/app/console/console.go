@@ -92,7 +92,7 @@ func open(ctx context.Context, c Config) (*operator.Operator, string, error) {
 		PruneAfter: PruneAfter,
 		Now:        c.Now,
 		Cost: func() string {
-			return fmt.Sprintf("Read %d items of the table: %.0f read request units, about %.4f US dollars.\n", scan.Items, scan.Units, scan.Units/1e6*dollars)
+			return fmt.Sprintf("Read %d items of the table: %.1f read request units, about %.4f US dollars.\n", scan.Items, scan.Units, scan.Units/1e6*dollars)
 		},
 	}), a.Region, nil
 }
