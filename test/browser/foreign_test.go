@@ -1,0 +1,149 @@
+package browser_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// stranger is a page of an origin that nobody has configured, first on keepin's
+// own site, where the browser sends every cookie along, then on another.
+func (w *world) stranger() (sameSite, otherSite string) {
+	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(rw, `<!doctype html><title>Stranger</title><link rel="icon" href="data:,">`)
+	}))
+	w.Cleanup(s.Close)
+	return strings.Replace(s.URL, "127.0.0.1", "localhost", 1), s.URL
+}
+
+// ask runs what awaits in the page, and returns its value, or "failed".
+func (w *world) ask(script string) string {
+	w.Helper()
+	w.run(script, w.js(`window.got = ""; (async () => { `+script+` })().then(v => { window.got = "got " + v }, e => { window.got = "failed" }); undefined`))
+	w.until("window.got")
+	return w.eval("window.got")
+}
+
+// signIn signs ada in, from the account page.
+func (w *world) signIn() {
+	w.Helper()
+	w.run("sign in", chromedp.Navigate(w.keepin+"/login"), chromedp.WaitVisible("#allow"), chromedp.Click("#member-ada"), chromedp.Click("#allow"))
+	w.until(`document.querySelector(".portrait")`)
+}
+
+// wantSignedIn looks at the account page.
+func (w *world) wantSignedIn(after string) {
+	w.Helper()
+	w.run("the account page", chromedp.Navigate(w.keepin+"/"))
+	if got := w.eval(`document.querySelector("h1").textContent`); got != "Ada Lovelace" {
+		w.Fatalf("after %s the account page says %q", after, got)
+	}
+}
+
+// refusals is how many requests keepin has refused as another site's.
+func (w *world) refusals() int { return strings.Count(w.log.String(), `"code":"cross_site"`) }
+
+func TestAForeignPageCanNeitherSignAnybodyOutNorLookIn(t *testing.T) {
+	w := newWorld(t)
+	w.signIn()
+	sameSite, otherSite := w.stranger()
+	quoted := func(path string) string { return strconv.Quote(w.keepin + path) }
+	form := func(path, kind string) string {
+		return `const f = document.createElement("form"); f.method = "post"; f.enctype = "` + kind + `"; f.action = ` + quoted(path) +
+			`; const i = document.createElement("input"); i.name = '{"cookie":"'; i.value = '"}'; f.append(i); document.body.append(f); f.submit()`
+	}
+	for _, origin := range []string{sameSite, otherSite} {
+		for _, path := range []string{"/logout"} {
+			for _, c := range []struct {
+				what, script, want string
+				refused            int // by keepin; the rest never leaves the browser
+			}{
+				{"a fetch", `return (await fetch(` + quoted(path) + `, {method: "POST", credentials: "include"})).status`, "failed", 1},
+				{"a fetch that wants no answer", `return (await fetch(` + quoted(path) + `, {method: "POST", credentials: "include", mode: "no-cors"})).type`, "failed", 1},
+				{"a fetch without a referrer", `return (await fetch(` + quoted(path) + `, {method: "POST", credentials: "include", mode: "no-cors", referrerPolicy: "no-referrer"})).type`, "failed", 1},
+				{"a fetch of JSON", `return (await fetch(` + quoted(path) + `, {method: "POST", credentials: "include", headers: {"Content-Type": "application/json"}, body: "{}"})).status`, "failed", 1}, // its preflight
+				{"a beacon", `return navigator.sendBeacon(` + quoted(path) + `, "x")`, "got true", 1},
+			} {
+				what := origin + ": " + c.what + " to " + path
+				before := w.refusals()
+				w.run(what, chromedp.Navigate(origin+"/"))
+				if got := w.ask(c.script); got != c.want {
+					t.Errorf("%s: %s, want %s", what, got, c.want)
+				}
+				if n := w.refusals() - before; n != c.refused {
+					t.Errorf("%s: keepin refused %d times, want %d", what, n, c.refused)
+				}
+				if strings.Contains(w.log.String(), "member signed out") {
+					t.Fatalf("%s signed ada out", what)
+				}
+			}
+			for _, kind := range []string{"application/x-www-form-urlencoded", "text/plain"} {
+				what := origin + ": a form of " + kind + " to " + path
+				w.run(what, chromedp.Navigate(origin+"/"), w.js(form(path, kind)))
+				w.until(`document.querySelector("h1")?.textContent == "That came from another site"`)
+				w.wantSignedIn(what)
+			}
+		}
+		// Nor may it read who is signed in, or put keepin's pages into its own.
+		w.run("look in", chromedp.Navigate(origin+"/"))
+		if got := w.ask(`return (await fetch(` + quoted("/validate") + `, {credentials: "include"})).text()`); got != "failed" {
+			t.Errorf("%s reads %s", origin, got)
+		}
+		if got := w.ask(`return (await (await fetch(` + quoted("/validate") + `, {credentials: "include", mode: "no-cors"})).text()).length`); got != "got 0" && got != "failed" {
+			t.Errorf("%s reads %s characters", origin, got)
+		}
+		if got := w.ask(`const f = document.createElement("iframe"); f.src = ` + quoted("/") + `; const loaded = new Promise(r => { f.onload = r }); document.body.append(f); await loaded;
+			try { return f.contentDocument === null } catch { return true }`); got != "got true" {
+			t.Errorf("%s looks into a frame: %s", origin, got)
+		}
+		w.until(`performance.getEntriesByType("navigation").length`)
+		w.complained(`frame-ancestors`)
+		w.wantSignedIn("a look from " + origin)
+	}
+}
+
+// complained wants the console to have said something, and takes that away.
+func (w *world) complained(part string) {
+	w.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.complaints {
+		if strings.Contains(c, part) {
+			w.complaints = nil
+			return
+		}
+	}
+	w.Errorf("the console says nothing of %s: %q", part, w.complaints)
+}
+
+func TestAConfiguredOriginMayLookInAndSignOut(t *testing.T) {
+	w := newWorld(t)
+	w.signIn()
+	// The application's page has a policy of its own, which lets it call keepin.
+	w.run("the application", chromedp.Navigate(w.app+"/"))
+	validate := func(credentials string) string {
+		return w.ask(`const r = await fetch(` + strconv.Quote(w.keepin+"/validate") + `, {credentials: "` + credentials + `"}); return r.status + " " + ((await r.json()).member?.name ?? "nobody")`)
+	}
+	if got := validate("include"); got != "got 200 Ada Lovelace" {
+		t.Errorf("with cookies: %s", got)
+	}
+	if got := validate("omit"); got != "got 401 nobody" {
+		t.Errorf("without cookies: %s", got)
+	}
+	if got := w.ask(`return (await fetch(` + strconv.Quote(w.keepin+"/validate") + `, {credentials: "include", headers: {"X-Other": "1"}})).status`); got != "failed" {
+		t.Errorf("a header that no preflight allows: %s", got)
+	}
+	// JSON is not simple: the browser asks by OPTIONS first.
+	if got := w.ask(`return (await fetch(` + strconv.Quote(w.keepin+"/logout") + `, {method: "POST", credentials: "include", headers: {"Content-Type": "application/json"}, body: "{}"})).status`); got != "got 204" {
+		t.Errorf("logout: %s", got)
+	}
+	if got := validate("include"); got != "got 401 nobody" {
+		t.Errorf("after the logout: %s", got)
+	}
+}
