@@ -88,6 +88,7 @@ func dev(ctx context.Context, c devConfig, out, log io.Writer) error {
 	logger := telemetry.Logger(log, c.level, true, hide)
 	m, err := local.Open(ctx, local.Config{BaseURL: base, Scopes: app.Scopes, ReturnOrigins: nil,
 		LinkedInURL: linkedIn, APIURL: linkedIn, Issuer: linkedIn + "/oauth",
+		SDKExchange: linkedIn + "/uas/oauth/accessToken",
 		Store: path("keepin.db"), Credentials: path("linkedin.json"), Keys: path("keys.json"), BackendKey: path("backend-key"),
 		Events: events.Log{Logger: logger, BaseURL: base}.Send, PictureOrigins: []string{linkedIn}, Now: clock.Now, Log: logger, Hide: hide.Value})
 	if err != nil {
@@ -101,6 +102,7 @@ func dev(ctx context.Context, c devConfig, out, log io.Writer) error {
   4. Ask for a token as your back end would; %[1]s/validate shows the member id:
      curl -H "Authorization: Bearer $(cat %[3]s)" %[1]s/members/MEMBER_ID/token
   5. Sign out, and ask again.
+  6. Open %[2]s/_sim/sdk for a member of LinkedIn's retired JavaScript SDK, who skips the consent page.
 
 Stop with Ctrl-C. Nothing is kept: every start is a new LinkedIn.
 

@@ -48,7 +48,7 @@ func serve(ctx context.Context, c config.Config, out, log io.Writer) error {
 		return err
 	}
 	m, err := local.Open(ctx, local.Config{BaseURL: c.BaseURL, Scopes: c.Scopes, ReturnOrigins: c.ReturnOrigins,
-		LinkedInURL: c.LinkedInURL, APIURL: c.APIURL, Issuer: c.Issuer,
+		LinkedInURL: c.LinkedInURL, APIURL: c.APIURL, Issuer: c.Issuer, SDKExchange: c.SDKExchange,
 		Store: c.Store.Name, Credentials: c.Secret.Name, Keys: c.Keys.Name, BackendKey: c.BackendKey.Name,
 		Events: send, PictureOrigins: pictures(c.LinkedInURL), Log: logger, Hide: hide.Value})
 	if err != nil {

@@ -1,4 +1,5 @@
-// Command callback is the Lambda behind GET /login and GET /callback: the sign-in.
+// Command callback is the Lambda behind GET /login, GET /callback and POST
+// /exchange: the sign-in.
 package main
 
 import (
@@ -9,9 +10,14 @@ import (
 
 func main() {
 	work.Start(func(w *work.Work) lambdahttp.Function {
-		return lambdahttp.Function{HTTP: web.Mux(w.Site, "", web.Routes{
+		routes := web.Routes{
 			Login:    web.Login(w.Site, w.Sessions, w.LinkedIn),
 			Callback: web.Callback(w.Site, w.Sessions, w.LinkedIn, w.Keeper),
-		})}
+		}
+		if w.SDKExchange != "" {
+			routes.Login = web.LoginBySDK(w.Site, w.Sessions, w.LinkedIn, w.Keeper, routes.Login)
+			routes.Exchange = web.Exchange(w.Site, w.Sessions, w.LinkedIn, w.Keeper)
+		}
+		return lambdahttp.Function{HTTP: web.Mux(w.Site, "", routes)}
 	})
 }

@@ -69,6 +69,9 @@ func (c *Control) refused(now time.Time, id MemberID) (changed bool) {
 
 // failed takes in a call that failed for a reason that is no member's.
 func (c *Control) failed(now time.Time, operation string, class Class, retryAt time.Time) (changed bool) {
+	if operation == "sdk_exchange" { // a relic of its own: what ails it must not stop refreshes
+		return (class == ClassApplication || class == ClassUnknown) && c.open(now, causeUnknown+operation)
+	}
 	switch class {
 	case ClassApplication:
 		if c.Breaker.Class != class {

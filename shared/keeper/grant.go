@@ -196,7 +196,7 @@ func ClassOf(err error) Class {
 // ("Best Practices for Application Development", Errors). Tokens, codes and
 // secrets stand in it as fingerprints.
 type Record struct {
-	Operation       string            `json:"operation"` // exchange, refresh, introspect, userinfo, revoke, keys
+	Operation       string            `json:"operation"` // exchange, refresh, introspect, userinfo, revoke, keys, sdk_exchange
 	At              time.Time         `json:"at"`        // UTC
 	Took            time.Duration     `json:"took_ns"`
 	ClientID        string            `json:"client_id"`

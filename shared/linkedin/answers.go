@@ -48,6 +48,10 @@ func readTokens(body []byte) (tokenAnswer, error) {
 	if err != nil {
 		return tokenAnswer{}, errNotJSON
 	}
+	return readTokenMembers(members)
+}
+
+func readTokenMembers(members map[string]json.RawMessage) (tokenAnswer, error) {
 	if t := text(members, "token_type"); !strings.EqualFold(t, "Bearer") && (t != "" || present(members, "token_type")) {
 		return tokenAnswer{}, errTokenType
 	}

@@ -153,7 +153,7 @@ func (c *call) failure() error {
 	switch {
 	case c.broken != "" && r.status != http.StatusTooManyRequests:
 		return c.fail(trouble{keeper.ClassOutage, c.broken})
-	case c.status == http.StatusOK && c.op&opGrant != 0 && r.code != "":
+	case c.status == http.StatusOK && c.op&(opGrant|opSDK) != 0 && r.code != "":
 		return c.fail(trouble{keeper.ClassUnknown, "an error came with status 200"})
 	case c.status == http.StatusOK, c.status == http.StatusNoContent && c.op == opRevoke:
 		return nil
@@ -175,6 +175,10 @@ func (c *call) refusal() refusal {
 	r := refusal{status: c.status}
 	members, err := object(c.body)
 	if err != nil {
+		if c.op == opSDK { // OAuth 1.0a: a form, or a header
+			form, _ := url.ParseQuery(string(c.body))
+			r.code = strings.ToLower(or(form.Get("oauth_problem"), c.header.Get("oauth_problem")))
+		}
 		return r
 	}
 	r.code = strings.ToLower(or(text(members, "error"), text(members, "code")))

@@ -21,17 +21,18 @@ const (
 	opRevoke
 	opKeys
 	opAuthorize
+	opSDK // the exchange of the JavaScript SDK's tokens
 
 	opGrant   = opExchange | opRefresh            // the token endpoint
 	opSecret  = opGrant | opIntrospect | opRevoke // what carries the client secret
-	opAnyCall = opSecret | opUserinfo             // keys have a rule of their own: call.failure
+	opAnyCall = opSecret | opUserinfo | opSDK     // keys have a rule of their own: call.failure
 )
 
 // String is the operation's name in a Record.
 func (o operation) String() string {
 	return map[operation]string{
 		opExchange: "exchange", opRefresh: "refresh", opIntrospect: "introspect", opUserinfo: "userinfo",
-		opRevoke: "revoke", opKeys: "keys", opAuthorize: "authorize",
+		opRevoke: "revoke", opKeys: "keys", opAuthorize: "authorize", opSDK: "sdk_exchange",
 	}[o]
 }
 
@@ -40,7 +41,7 @@ type rule struct {
 	on       operation
 	from, to int    // status, both inclusive
 	service  int    // serviceErrorCode of LinkedIn's APIs
-	code     string // error of RFC 6749, or the string code of LinkedIn's APIs; lower case
+	code     string // error of RFC 6749, the string code of LinkedIn's APIs, or an oauth_problem; lower case
 	bare     bool   // only an answer without any code
 	text     string // part of error_description or message; lower case
 	class    keeper.Class
@@ -79,6 +80,16 @@ var rules = []rule{
 
 	// This refresh token.
 	{on: opRefresh, from: 400, to: 400, text: "refresh token is invalid", class: keeper.ClassMember},
+
+	// The JavaScript SDK's token. The codes are those of OAuth 1.0a's Problem
+	// Reporting extension; LinkedIn was seen to send token_rejected alone.
+	{on: opSDK, from: 400, to: 401, code: "signature_invalid", class: keeper.ClassApplication},
+	{on: opSDK, from: 400, to: 401, code: "consumer_key_unknown", class: keeper.ClassApplication},
+	{on: opSDK, from: 400, to: 401, code: "consumer_key_rejected", class: keeper.ClassApplication},
+	{on: opSDK, from: 400, to: 401, code: "token_rejected", class: keeper.ClassMember},
+	{on: opSDK, from: 400, to: 401, code: "token_expired", class: keeper.ClassMember},
+	{on: opSDK, from: 400, to: 401, code: "token_revoked", class: keeper.ClassMember},
+	{on: opSDK, from: 400, to: 401, code: "token_used", class: keeper.ClassMember},
 
 	// This access token: by number, by the newer string code, by the
 	// documented text.

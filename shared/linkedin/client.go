@@ -46,6 +46,7 @@ type Config struct {
 	Issuer      string   // https://www.linkedin.com/oauth; compared exactly
 	RedirectURL string   // as registered with LinkedIn
 	Scopes      []string // asked for by every authorization; must hold openid
+	SDKExchange string   // where the JavaScript SDK's tokens are exchanged, a whole address; "": nowhere
 
 	// Credentials reads the app's credentials; with reread it must not answer
 	// from a cache that could be stale. It must be safe for concurrent use.
@@ -94,13 +95,17 @@ func New(cfg Config) (*Client, error) {
 	}
 	for _, address := range []struct{ name, value string }{
 		{"LinkedInURL", cfg.LinkedInURL}, {"APIURL", cfg.APIURL}, {"RedirectURL", cfg.RedirectURL}, {"Issuer", cfg.Issuer},
+		{"SDKExchange", cfg.SDKExchange},
 	} {
+		if address.name == "SDKExchange" && address.value == "" {
+			continue
+		}
 		u, err := url.Parse(address.value)
 		if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") ||
 			u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 			return nil, fmt.Errorf("linkedin: %s is not an http or https address without query and fragment", address.name)
 		}
-		if address.name == "LinkedInURL" || address.name == "APIURL" {
+		if address.name != "RedirectURL" && address.name != "Issuer" {
 			c.origins = append(c.origins, origin(u))
 		}
 	}
@@ -166,19 +171,24 @@ func (c *Client) Refresh(ctx context.Context, refresh secret.String) (keeper.Tok
 // Inspect asks LinkedIn's introspection for an access token. A token of another
 // app is inactive, and nothing else is said of it.
 func (c *Client) Inspect(ctx context.Context, access secret.String) (keeper.Inspection, error) {
+	_, inspection, err := c.introspect(ctx, access)
+	return inspection, err
+}
+
+func (c *Client) introspect(ctx context.Context, access secret.String) (*call, keeper.Inspection, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	call, err := c.eachSecret(ctx, opIntrospect, access, func(call *call, conf *oauth2.Config) {
 		call.post(ctx, c.endpoints.Introspection, credentialed(conf, access))
 	})
 	if err != nil {
-		return keeper.Inspection{}, err
+		return call, keeper.Inspection{}, err
 	}
 	inspection, err := readInspection(call.body, call.clientID)
 	if err != nil {
-		return keeper.Inspection{}, call.fail(err)
+		return call, keeper.Inspection{}, call.fail(err)
 	}
-	return inspection, nil
+	return call, inspection, nil
 }
 
 // Identify asks userinfo who a token belongs to: a real API call, and the proof

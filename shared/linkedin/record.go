@@ -27,7 +27,7 @@ var recordedHeaders = []string{
 }
 
 // secretFields are the form fields whose value is a secret whatever it is.
-var secretFields = []string{"client_secret", "code", "code_verifier", "refresh_token", "token"}
+var secretFields = []string{"client_secret", "code", "code_verifier", "refresh_token", "token", "xoauth_oauth2_access_token"}
 
 // record is the call as LinkedIn's support asks for it. Every secret in it is
 // replaced by its fingerprint. The body of a success is never text: it holds

@@ -25,7 +25,7 @@ func (s *Sim) bearer(c *call) (t *token, scopes []string, refusal answer) {
 	}
 	c.Presented = fingerprint(value)
 	t = s.state.tokens[value]
-	if t == nil || t.kind == refresh {
+	if t == nil || t.kind == refresh || t.kind == sdk {
 		return nil, nil, apiError(401, 65600, "INVALID_ACCESS_TOKEN", "Invalid access token")
 	}
 	c.ClientID, c.Member = t.key.client, t.key.member

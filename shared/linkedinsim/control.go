@@ -26,6 +26,8 @@ func (s *Sim) control() http.Handler {
 	mux.HandleFunc("GET /_sim/api/{what}", s.show)
 	mux.HandleFunc("POST /_sim/api/{action}", s.act)
 	mux.HandleFunc("GET /_sim/portrait/{file}", s.servePortrait)
+	mux.HandleFunc("GET /_sim/sdk", s.sdkPage)
+	mux.HandleFunc("POST /_sim/sdk", s.sdkSignIn)
 	mux.HandleFunc("GET /_sim/style.css", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, files, "pages/style.css")
 	})
@@ -135,6 +137,14 @@ func (s *Sim) actions() map[string]func(order) (any, error) {
 		"authorize": func(o order) (any, error) {
 			back, err := s.Authorize(o.values["url"], o.values["member"])
 			return map[string]string{"callback": back}, err
+		},
+		// sdk is Sim.SDKCookie: {"client_id":"...","member":"ada"}.
+		"sdk": func(o order) (any, error) {
+			c, err := s.SDKCookie(o.values["client_id"], o.values["member"])
+			if err != nil {
+				return nil, err
+			}
+			return map[string]string{"name": c.Name, "value": c.Value}, nil
 		},
 		// member and app are Sim.AddMember and AddApp, of the JSON of those types.
 		"member": func(o order) (any, error) {
@@ -278,7 +288,7 @@ func (s *Sim) controlPage(w http.ResponseWriter, _ *http.Request) {
 			{"59d", "+59 days"}, {"300d", "+300 days"}},
 		Faults: s.Faults(),
 		Places: []Endpoint{EveryEndpoint, TokenEndpoint, IntrospectEndpoint, UserinfoEndpoint, AuthorizeEndpoint,
-			JWKSEndpoint, DiscoveryEndpoint, RevokeEndpoint, APIEndpoint},
+			JWKSEndpoint, DiscoveryEndpoint, RevokeEndpoint, APIEndpoint, SDKEndpoint},
 		Kinds: []labelled{
 			{"500", "500 internal error"}, {"504", "504 gateway time-out"}, {"429", "429 too many calls"},
 			{string(ResetBefore), "reset before processing"}, {string(ResetAfter), "reset after processing"},
@@ -286,7 +296,7 @@ func (s *Sim) controlPage(w http.ResponseWriter, _ *http.Request) {
 			{string(Truncate), "cut the answer short"}, {string(WrongSecret), "refuse the client secret"},
 			{string(RefuseRefresh), "refuse every refresh token"}, {string(NoExpiresIn), "no expires_in"},
 			{string(ForeignTokenType), "foreign token_type"}, {string(OtherSubject), "userinfo of somebody else"},
-			{string(RotateKeys), "new signing key"}, {string(NoIDToken), "no ID token"},
+			{string(OtherApp), "SDK: a token of another app"}, {string(RotateKeys), "new signing key"}, {string(NoIDToken), "no ID token"},
 			{string(IDTokenIssuer), "ID token: wrong issuer"}, {string(IDTokenAudience), "ID token: wrong audience"},
 			{string(IDTokenExpired), "ID token: expired"}, {string(IDTokenUnsigned), "ID token: unsigned"},
 			{string(IDTokenKeyID), "ID token: unknown key"}, {string(IDTokenSignature), "ID token: bad signature"},

@@ -23,6 +23,7 @@ const (
 	APIEndpoint        Endpoint = "api" // all of the API but userinfo
 	JWKSEndpoint       Endpoint = "jwks"
 	DiscoveryEndpoint  Endpoint = "discovery"
+	SDKEndpoint        Endpoint = "sdk" // the exchange of the JavaScript SDK's tokens
 )
 
 // Kind is a way for LinkedIn to be ill.
@@ -44,6 +45,7 @@ const (
 	NoExpiresIn      Kind = "no_expires_in"      // a token answer without expires_in
 	ForeignTokenType Kind = "token_type"         // a token answer with token_type mac
 	OtherSubject     Kind = "other_sub"          // userinfo of somebody else
+	OtherApp         Kind = "other_app"          // a token of the JavaScript SDK is exchanged for one of another app
 	RotateKeys       Kind = "rotate_keys"        // the ID token is signed with a new key; the old one is gone
 	NoIDToken        Kind = "no_id_token"        // the ID token is missing
 	IDTokenIssuer    Kind = "id_token_iss"       // ... has another issuer
@@ -77,14 +79,14 @@ func (f Fault) check() error {
 			return fmt.Errorf("linkedinsim: fault: status %d is not between 400 and 599", f.Status)
 		}
 	case ResetBefore, ResetAfter, StallBefore, StallAfter, Truncate, WrongSecret, RefuseRefresh, NoExpiresIn,
-		ForeignTokenType, OtherSubject, RotateKeys, NoIDToken, IDTokenIssuer, IDTokenAudience, IDTokenExpired,
+		ForeignTokenType, OtherSubject, OtherApp, RotateKeys, NoIDToken, IDTokenIssuer, IDTokenAudience, IDTokenExpired,
 		IDTokenUnsigned, IDTokenKeyID, IDTokenSignature, IDTokenSubject:
 	default:
 		return fmt.Errorf("linkedinsim: fault: no kind is named %q", f.Kind)
 	}
 	switch f.Endpoint {
 	case EveryEndpoint, AuthorizeEndpoint, TokenEndpoint, IntrospectEndpoint, RevokeEndpoint, UserinfoEndpoint,
-		APIEndpoint, JWKSEndpoint, DiscoveryEndpoint:
+		APIEndpoint, JWKSEndpoint, DiscoveryEndpoint, SDKEndpoint:
 	default:
 		return fmt.Errorf("linkedinsim: fault: no endpoint is named %q", f.Endpoint)
 	}

@@ -21,7 +21,7 @@ type Grant struct {
 
 // Token is one token that was issued, without its value.
 type Token struct {
-	Kind        string    `json:"kind"`        // access, refresh
+	Kind        string    `json:"kind"`        // access, refresh, sdk
 	Fingerprint string    `json:"fingerprint"` // as secret.String's
 	IssuedAt    time.Time `json:"issued_at"`
 	ExpiresAt   time.Time `json:"expires_at"`
@@ -74,6 +74,7 @@ const (
 	access    = "access"
 	refresh   = "refresh"
 	twoLegged = "two_legged"
+	sdk       = "sdk" // of the JavaScript SDK: for scripts, and to be exchanged
 )
 
 type token struct {
@@ -190,31 +191,43 @@ func (s *Sim) eachGrant(memberKey string, do func(grantKey, *grant)) error {
 func (s *Sim) Grants() []Grant {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.clock.Now()
 	list := []Grant{}
 	for _, member := range s.order {
-		for _, app := range s.apps {
-			key := grantKey{app.ClientID, member}
-			g := s.state.grants[key]
-			if g == nil {
-				continue
-			}
-			one := Grant{
-				ClientID: key.client, Member: key.member, Sub: Subject(key.client, key.member),
-				Scopes: slices.Clone(g.scopes), AuthorizedAt: g.authorizedAt, Revoked: g.revoked, Tokens: []Token{},
-			}
-			for _, t := range g.tokens {
-				state := t.state(now)
-				if state == "active" && s.pending(t, now) {
-					state = "pending"
-				}
-				one.Tokens = append(one.Tokens, Token{
-					Kind: t.kind, Fingerprint: fingerprint(t.value), IssuedAt: t.issuedAt,
-					ExpiresAt: t.expiresAt, Scopes: slices.Clone(t.scopes), State: state,
-				})
-			}
-			list = append(list, one)
+		list = append(list, s.grantsOf(member)...)
+	}
+	return list
+}
+
+// GrantsOf is what one member gave, in the order of the apps.
+func (s *Sim) GrantsOf(memberKey string) []Grant {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.grantsOf(memberKey)
+}
+
+func (s *Sim) grantsOf(member string) (list []Grant) {
+	now := s.clock.Now()
+	for _, app := range s.apps {
+		key := grantKey{app.ClientID, member}
+		g := s.state.grants[key]
+		if g == nil {
+			continue
 		}
+		one := Grant{
+			ClientID: key.client, Member: key.member, Sub: Subject(key.client, key.member),
+			Scopes: slices.Clone(g.scopes), AuthorizedAt: g.authorizedAt, Revoked: g.revoked, Tokens: []Token{},
+		}
+		for _, t := range g.tokens {
+			state := t.state(now)
+			if state == "active" && s.pending(t, now) {
+				state = "pending"
+			}
+			one.Tokens = append(one.Tokens, Token{
+				Kind: t.kind, Fingerprint: fingerprint(t.value), IssuedAt: t.issuedAt,
+				ExpiresAt: t.expiresAt, Scopes: slices.Clone(t.scopes), State: state,
+			})
+		}
+		list = append(list, one)
 	}
 	return list
 }

@@ -20,7 +20,7 @@ func (s *Sim) introspect(c *call) answer {
 		return oauthError(401, "invalid_client", "Client authentication failed")
 	}
 	t := s.state.tokens[value]
-	if t == nil || t.kind == refresh && !c.sw.IntrospectRefresh {
+	if t == nil || t.kind == sdk || t.kind == refresh && !c.sw.IntrospectRefresh {
 		return oauthError(400, "invalid_request", "Invalid token")
 	}
 	if t.key.client != app.ClientID {

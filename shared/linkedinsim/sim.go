@@ -113,8 +113,9 @@ type Sim struct {
 	cleared  chan struct{} // closed by Clear; ends stalls
 	state    state
 	keys     keys
-	calls    []Call // a ring
-	next     int    // where the next call goes in a full ring
+	nonces   map[string]time.Time // of OAuth 1.0a, when they were used
+	calls    []Call               // a ring
+	next     int                  // where the next call goes in a full ring
 	counts   map[Endpoint]int
 	inFlight map[Endpoint]int
 }
@@ -132,6 +133,7 @@ func New(cfg Config) (*Sim, error) {
 		counts:   make(map[Endpoint]int),
 		inFlight: make(map[Endpoint]int),
 		state:    newState(),
+		nonces:   make(map[string]time.Time),
 		keys:     keysOf(cfg.Key),
 	}
 	if s.clock == nil {
@@ -174,6 +176,7 @@ func (s *Sim) routes() *http.ServeMux {
 		"POST /oauth/v2/revoke":                       s.handle(RevokeEndpoint, s.revoke),
 		"GET /oauth/.well-known/openid-configuration": s.handle(DiscoveryEndpoint, s.discovery),
 		"GET /oauth/openid/jwks":                      s.handle(JWKSEndpoint, s.jwks),
+		"POST /uas/oauth/accessToken":                 s.handle(SDKEndpoint, s.sdkExchange),
 		"GET /v2/userinfo":                            s.handle(UserinfoEndpoint, s.userinfo),
 		"POST /rest/posts":                            s.handle(APIEndpoint, s.posts),
 		"/v2/":                                        s.handle(APIEndpoint, s.elsewhere),

@@ -47,6 +47,8 @@ type Switches struct {
 	NativeRefresh   bool `json:"native_refresh" about:"native apps get refresh tokens"`
 	NativeLocalhost bool `json:"native_localhost" about:"native apps may redirect to localhost by name"`
 
+	SDKAnswer string `json:"sdk_answer" about:"what a token of the JavaScript SDK is exchanged for: empty: OAuth 2.0 in JSON; form: OAuth 2.0 as a form; oauth1: OAuth 1.0a, as LinkedIn did; gone: 410"`
+
 	PropagationDelay  time.Duration `json:"propagation_delay" about:"how long a new access token is answered 401 REVOKED_ACCESS_TOKEN"`
 	StaleScopeCache   time.Duration `json:"stale_scope_cache" about:"how long the API remembers the scopes of an older token it has seen; observed up to 5m"`
 	CodeLifetime      time.Duration `json:"code_lifetime" about:"0: 30m"`

@@ -32,6 +32,7 @@ type Config struct {
 	BaseURL                       string
 	Scopes, ReturnOrigins         []string
 	LinkedInURL, APIURL, Issuer   string
+	SDKExchange                   string // "": no POST /exchange
 	Store                         string // the bolt file
 	Credentials, Keys, BackendKey string // files
 
@@ -144,7 +145,7 @@ func wire(c Config, db *bolt.DB, keys, app *secrets.Cache, backendKey secret.Str
 	}
 	sealer := seal.New(seal.Config{Source: keys.Get, Now: c.Now})
 	client, err := linkedin.New(linkedin.Config{LinkedInURL: c.LinkedInURL, APIURL: c.APIURL, Issuer: c.Issuer,
-		RedirectURL: site.RedirectURL(), Scopes: c.Scopes, Now: c.Now, Transport: c.Transport, Timeout: c.Timeout,
+		RedirectURL: site.RedirectURL(), Scopes: c.Scopes, SDKExchange: c.SDKExchange, Now: c.Now, Transport: c.Transport, Timeout: c.Timeout,
 		Endpoints: c.Endpoints, Nonce: c.Nonce, PKCE: c.PKCE,
 		Credentials: func(ctx context.Context, reread bool) (linkedin.Credentials, error) {
 			text, err := app.Get(ctx, reread)
@@ -169,8 +170,12 @@ func wire(c Config, db *bolt.DB, keys, app *secrets.Cache, backendKey secret.Str
 	}
 	c.Hide(backendKey)
 	backend := web.BearerAuth(backendKey)
+	login, exchange := web.Login(site, sessions, client), http.Handler(nil)
+	if c.SDKExchange != "" {
+		login, exchange = web.LoginBySDK(site, sessions, client, k, login), web.Exchange(site, sessions, client, k)
+	}
 	routes := web.Mux(site, site.Path(), web.Routes{
-		Login: web.Login(site, sessions, client), Callback: web.Callback(site, sessions, client, k),
+		Login: login, Exchange: exchange, Callback: web.Callback(site, sessions, client, k),
 		Validate: web.Validate(site, sessions), Account: web.Account(site, sessions), Badge: web.Badge(site),
 		Logout: web.Logout(site, sessions, k),
 		Member: backend(web.Member(site, k)), DeleteMember: backend(web.DeleteMember(site, k)),

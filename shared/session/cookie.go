@@ -87,6 +87,16 @@ func cookies(r *http.Request) []cookie {
 	return all
 }
 
+// Cookie is the one cookie of that name, as the browser sent it; not ok when
+// there is none, or more than one: then nobody knows whose each is.
+func Cookie(r *http.Request, name string) (value string, ok bool) {
+	got := values(r, name)
+	if len(got) != 1 {
+		return "", false
+	}
+	return got[0], true
+}
+
 func values(r *http.Request, name string) []string {
 	var got []string
 	for _, c := range cookies(r) {

@@ -31,6 +31,7 @@ var (
 	errMethod       = errors.New("web: no such method")
 	errTooLarge     = errors.New("web: the request is too large")
 	errRefused      = errors.New("web: LinkedIn refused the code")
+	errSDKCookie    = errors.New("web: no SDK cookie that signs anybody in")
 	errReconnect    = errors.New("web: the member must sign in again")
 	errUpstream     = errors.New("web: LinkedIn answered what it should not")
 	errInternal     = errors.New("web: a fault of ours")
@@ -52,6 +53,7 @@ var answers = []struct {
 	{session.ErrTicket, answer{400, "bad_ticket", "The ticket is not ours, was used, is too old, or its member has signed out.", "", ""}},
 	{errRefused, answer{400, "code_refused", "LinkedIn did not accept the authorization code.",
 		"The sign-in did not work", "LinkedIn no longer accepts this attempt. A new one usually works."}},
+	{errSDKCookie, answer{400, "bad_sdk_cookie", "The cookie of LinkedIn's SDK is missing, malformed, not signed by LinkedIn, used before, or refused by LinkedIn.", "", ""}},
 	{errCrossSite, answer{403, "cross_site", "This request may not come from another site.",
 		"That came from another site", "For your safety it was not carried out."}},
 	{errNotFound, answer{404, "not_found", "There is nothing here.",

@@ -19,14 +19,7 @@ type SignOuts interface {
 // Logout is POST /logout. It answers when the member's tokens are destroyed; a
 // browser that is signed out already is signed out.
 func Logout(s *Site, sessions *session.Manager, k SignOuts) http.Handler {
-	protection := http.NewCrossOriginProtection()
-	for _, origin := range append([]string{s.origin}, s.origins...) {
-		_ = protection.AddTrustedOrigin(origin) // NewSite has parsed it
-	}
-	return s.handle(func(w http.ResponseWriter, r *http.Request) error {
-		if protection.Check(r) != nil || !s.mayWrite(r) {
-			return errCrossSite
-		}
+	return s.handle(s.sameSite(func(w http.ResponseWriter, r *http.Request) error {
 		g, _, err := sessions.Member(r)
 		switch {
 		case err == nil:
@@ -44,7 +37,22 @@ func Logout(s *Site, sessions *session.Manager, k SignOuts) http.Handler {
 		}
 		w.WriteHeader(http.StatusNoContent)
 		return nil
-	})
+	}))
+}
+
+// sameSite lets only requests through that our own pages or those of configured
+// origins have made, or no browser.
+func (s *Site) sameSite(next func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
+	protection := http.NewCrossOriginProtection()
+	for _, origin := range append([]string{s.origin}, s.origins...) {
+		_ = protection.AddTrustedOrigin(origin) // NewSite has parsed it
+	}
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if protection.Check(r) != nil || !s.mayWrite(r) {
+			return errCrossSite
+		}
+		return next(w, r)
+	}
 }
 
 // mayWrite reports whether an Origin, where there is one, is ours or configured,

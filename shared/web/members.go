@@ -155,7 +155,7 @@ func memberID(r *http.Request) (keeper.MemberID, error) {
 // address stands for, once.
 func Redeem(s *Site, sessions *session.Manager, k Grants) http.Handler {
 	return s.handle(func(w http.ResponseWriter, r *http.Request) error {
-		ticket, err := readTicket(r)
+		ticket, err := readText(r, "ticket")
 		if err != nil {
 			return err
 		}
@@ -168,11 +168,11 @@ func Redeem(s *Site, sessions *session.Manager, k Grants) http.Handler {
 	})
 }
 
-// readTicket reads the one member of the body's one object, by its exact name:
+// readText reads the one member of the body's one object, by its exact name:
 // encoding/json alone would take "TICKET", and the last of two.
-func readTicket(r *http.Request) (string, error) {
-	bad := fmt.Errorf("%w: the body is not {\"ticket\": \"...\"}", errBadRequest)
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+func readText(r *http.Request, name string) (string, error) {
+	bad := fmt.Errorf("%w: the body is not {%q: \"...\"}", errBadRequest, name)
+	if !isJSON(r) {
 		return "", bad
 	}
 	d := json.NewDecoder(io.LimitReader(r.Body, maxBody))
@@ -184,9 +184,14 @@ func readTicket(r *http.Request) (string, error) {
 		}
 		tokens[i] = token
 	}
-	ticket, ok := tokens[2].(string)
-	if _, err := d.Token(); !errors.Is(err, io.EOF) || !ok || tokens[0] != json.Delim('{') || tokens[1] != "ticket" || tokens[3] != json.Delim('}') {
+	text, ok := tokens[2].(string)
+	if _, err := d.Token(); !errors.Is(err, io.EOF) || !ok || tokens[0] != json.Delim('{') || tokens[1] != name || tokens[3] != json.Delim('}') {
 		return "", bad
 	}
-	return ticket, nil
+	return text, nil
+}
+
+func isJSON(r *http.Request) bool {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && kind == "application/json"
 }

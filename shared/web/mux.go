@@ -45,7 +45,7 @@ func Mux(s *Site, prefix string, h Routes) http.Handler {
 		}
 		return s.cors(next, methods)
 	}
-	validate, logout := cors(h.Validate, "GET"), cors(h.Logout, "POST")
+	validate, logout, exchange := cors(h.Validate, "GET"), cors(h.Logout, "POST"), cors(h.Exchange, "POST")
 	mux := http.NewServeMux()
 	for _, rt := range []route{
 		{path: "/{$}", methods: map[string]http.Handler{"GET": h.Account, "HEAD": h.Account}},
@@ -53,7 +53,7 @@ func Mux(s *Site, prefix string, h Routes) http.Handler {
 		{path: "/callback", methods: map[string]http.Handler{"GET": h.Callback}},
 		{path: "/validate", methods: map[string]http.Handler{"GET": validate, "HEAD": validate, "OPTIONS": validate}},
 		{path: "/logout", methods: map[string]http.Handler{"POST": logout, "OPTIONS": logout}, body: true},
-		{path: "/exchange", methods: map[string]http.Handler{"POST": h.Exchange}, body: true},
+		{path: "/exchange", methods: map[string]http.Handler{"POST": exchange, "OPTIONS": exchange}, body: true},
 		{path: "/badge.js", methods: map[string]http.Handler{"GET": h.Badge, "HEAD": h.Badge}},
 		{path: "/members/{id}", methods: map[string]http.Handler{"GET": h.Member, "DELETE": h.DeleteMember}},
 		{path: "/members/{id}/token", methods: map[string]http.Handler{"GET": h.Token}},

@@ -20,13 +20,18 @@ func Validate(s *Site, sessions *session.Manager) http.Handler {
 		if g.State(s.now()) == keeper.StateReconnect {
 			return errReconnect
 		}
-		w.Header().Set("X-Keepin-Member", string(g.Member))
-		if isVisible(g.Subject) {
-			w.Header().Set("X-Keepin-Sub", g.Subject)
-		}
+		nameMember(w, g)
 		s.writeMember(w, g)
 		return nil
 	})
+}
+
+// nameMember tells a proxy who is signed in.
+func nameMember(w http.ResponseWriter, g keeper.Grant) {
+	w.Header().Set("X-Keepin-Member", string(g.Member))
+	if isVisible(g.Subject) {
+		w.Header().Set("X-Keepin-Sub", g.Subject)
+	}
 }
 
 // memberView is a member and their grant as JSON shows them; what is absent is
@@ -46,10 +51,15 @@ type memberView struct {
 		ReconnectBy     time.Time    `json:"reconnect_by,omitzero"`
 		VerifiedAt      time.Time    `json:"verified_at,omitzero"`
 	} `json:"grant"`
+	Login string `json:"login,omitempty"` // of an exchange: "switched"
 }
 
 // writeMember answers with a member, in whole seconds of UTC.
 func (s *Site) writeMember(w http.ResponseWriter, g keeper.Grant) {
+	writeJSON(w, http.StatusOK, s.view(g))
+}
+
+func (s *Site) view(g keeper.Grant) memberView {
 	now := s.now()
 	var v memberView
 	v.Member.ID, v.Member.Sub = g.Member, g.Subject
@@ -58,7 +68,7 @@ func (s *Site) writeMember(w http.ResponseWriter, g keeper.Grant) {
 	v.Grant.AccessExpiresAt = seconds(g.AccessEnd(now))
 	v.Grant.ReconnectBy = seconds(g.ReconnectBy())
 	v.Grant.VerifiedAt = seconds(g.VerifiedAt)
-	writeJSON(w, http.StatusOK, v)
+	return v
 }
 
 func scopesOf(g keeper.Grant) []string {

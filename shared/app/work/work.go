@@ -66,7 +66,7 @@ func open(a *app.App) (*Work, error) {
 	transport.IdleConnTimeout = 10 * time.Second
 	var err error
 	w.LinkedIn, err = linkedin.New(linkedin.Config{
-		LinkedInURL: a.LinkedInURL, APIURL: a.APIURL, Issuer: a.Issuer, RedirectURL: a.Site.RedirectURL(), Scopes: a.Scopes,
+		LinkedInURL: a.LinkedInURL, APIURL: a.APIURL, Issuer: a.Issuer, RedirectURL: a.Site.RedirectURL(), Scopes: a.Scopes, SDKExchange: a.SDKExchange,
 		Credentials: creds.get, Transport: transport, Now: a.Now,
 	})
 	if err != nil {
