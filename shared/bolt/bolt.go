@@ -108,12 +108,12 @@ func (db *DB) open() (err error) {
 		}
 	}
 	return db.file.Update(func(tx *bbolt.Tx) error {
-		for _, b := range [][]byte{grants, due, sessions, burns, control, incidents, ends} {
+		for _, b := range [][]byte{grants, dueIndex, sessions, burns, control, incidents, ends} {
 			bucket, err := tx.CreateBucketIfNotExists(b)
 			if err != nil {
 				return err
 			}
-			index := bytes.Equal(b, due) || bytes.Equal(b, ends)
+			index := bytes.Equal(b, dueIndex) || bytes.Equal(b, ends)
 			err = bucket.ForEach(func(_, v []byte) error {
 				if index {
 					return nil
@@ -217,17 +217,21 @@ func (db *DB) Put(ctx context.Context, g keeper.Grant, old string) error {
 	})
 }
 
-// Due implements keeper.Store.
-func (db *DB) Due(ctx context.Context, shard int, before time.Time, limit int) (ids []keeper.MemberID, err error) {
+// Due implements keeper.Store. Grants of one time come in the order of their ids.
+func (db *DB) Due(ctx context.Context, shard int, after keeper.Nominee, before time.Time, limit int) (due []keeper.Nominee, err error) {
 	err = db.read(ctx, "due", func(tx *bbolt.Tx) error {
 		last := append([]byte{byte(shard)}, timeKey(before)...)
-		c := tx.Bucket(due).Cursor()
-		for k, _ := c.Seek(last[:1]); k != nil && len(ids) < limit && bytes.Compare(k[:len(last)], last) <= 0; k, _ = c.Next() {
-			ids = append(ids, keeper.MemberID(k[len(last):]))
+		first := last[:1]
+		if after != (keeper.Nominee{}) {
+			first = append(dueKey(after.Member, after.Due), 0) // the next key there could be
+		}
+		c := tx.Bucket(dueIndex).Cursor()
+		for k, _ := c.Seek(first); k != nil && len(due) < limit && bytes.Compare(k[:len(last)], last) <= 0; k, _ = c.Next() {
+			due = append(due, keeper.Nominee{Member: keeper.MemberID(k[len(last):]), Due: timeOf(k[1:len(last)])})
 		}
 		return nil
 	})
-	return ids, err
+	return due, err
 }
 
 // Look implements session.Store.

@@ -54,7 +54,7 @@ func TestEverythingOutlivesTheProcess(t *testing.T) {
 	if _, got, err := db.Look(ctx, alice, s.Hash); err != nil || got != s {
 		t.Errorf("Look: got %+v, %v, want %+v", got, err, s)
 	}
-	if ids, err := db.Due(ctx, alice.Shard(), now, 9); err != nil || len(ids) != 1 {
+	if ids, err := db.Due(ctx, alice.Shard(), keeper.Nominee{}, now, 9); err != nil || len(ids) != 1 {
 		t.Errorf("Due: got %v, %v, want one", ids, err)
 	}
 	if got, err := db.Burn(ctx, session.Hash{3}, session.Burn{}); !errors.Is(err, session.ErrUsed) || got != burn {

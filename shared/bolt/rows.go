@@ -18,7 +18,7 @@ import (
 //nolint:gochecknoglobals // constants
 var (
 	grants    = []byte("grants")    // member
-	due       = []byte("due")       // shard, time, member; no value
+	dueIndex  = []byte("due")       // shard, time, member; no value
 	sessions  = []byte("sessions")  // member, NUL, hash
 	burns     = []byte("burns")     // hash
 	control   = []byte("control")   // controlKey
@@ -42,6 +42,11 @@ const (
 // timeKey sorts as t does, exact to the microsecond.
 func timeKey(t time.Time) []byte {
 	return binary.BigEndian.AppendUint64(nil, uint64(t.UnixMicro())^1<<63)
+}
+
+// timeOf is the time of a timeKey.
+func timeOf(key []byte) time.Time {
+	return time.UnixMicro(int64(binary.BigEndian.Uint64(key) ^ 1<<63)).UTC() //nolint:gosec // what timeKey made of it
 }
 
 func row(end time.Time, json []byte) []byte {
@@ -151,7 +156,7 @@ func putGrant(tx *bbolt.Tx, g keeper.Grant) error {
 		return err
 	}
 	if !g.Due.IsZero() {
-		if err := tx.Bucket(due).Put(dueKey(g.Member, g.Due), nil); err != nil {
+		if err := tx.Bucket(dueIndex).Put(dueKey(g.Member, g.Due), nil); err != nil {
 			return err
 		}
 	}
@@ -178,7 +183,7 @@ func removeDue(tx *bbolt.Tx, id keeper.MemberID) error {
 	if err != nil || g.Due.IsZero() {
 		return err
 	}
-	return tx.Bucket(due).Delete(dueKey(id, g.Due))
+	return tx.Bucket(dueIndex).Delete(dueKey(id, g.Due))
 }
 
 func dueKey(id keeper.MemberID, at time.Time) []byte {

@@ -159,29 +159,38 @@ func (t *Table) Put(ctx context.Context, g keeper.Grant, old string) error {
 // absent is the condition that there is no item, or an expired one.
 const absent = "attribute_not_exists(pk) OR e <= :now"
 
-// Due implements keeper.Store.
-func (t *Table) Due(ctx context.Context, shard int, before time.Time, limit int) (ids []keeper.MemberID, err error) {
+// Due implements keeper.Store: one query for each page of 1,000 names or of 1 MB.
+func (t *Table) Due(ctx context.Context, shard int, after keeper.Nominee, before time.Time, limit int) (due []keeper.Nominee, err error) {
 	var start item
-	for len(ids) < limit {
+	if after != (keeper.Nominee{}) {
+		// A query begins at a place, whether or not anything stands there.
+		start = grantKey(after.Member)
+		start["ds"], start["dt"] = number(int64(shard)), micros(after.Due)
+	}
+	for len(due) < limit {
 		out, err := t.query(ctx, "due", &dynamodb.QueryInput{
 			IndexName:                 aws.String("due"),
 			KeyConditionExpression:    aws.String("ds = :shard AND dt <= :before"),
 			ExpressionAttributeValues: item{":shard": number(int64(shard)), ":before": micros(before)},
-			ProjectionExpression:      aws.String("pk"),
-			Limit:                     aws.Int32(int32(min(limit-len(ids), 1000))), //nolint:gosec // at most 1000
+			ProjectionExpression:      aws.String("pk, dt"),
+			Limit:                     aws.Int32(int32(min(limit-len(due), 1000))), //nolint:gosec // at most 1000
 			ExclusiveStartKey:         start,
 		})
 		if err != nil {
 			return nil, err
 		}
 		for _, i := range out.Items {
-			ids = append(ids, keeper.MemberID(strings.TrimPrefix(inside(i).text("pk"), memberKey(""))))
+			n, err := toNominee("due", i)
+			if err != nil {
+				return nil, err
+			}
+			due = append(due, n)
 		}
 		if start = out.LastEvaluatedKey; len(start) == 0 {
 			break
 		}
 	}
-	return ids, nil
+	return due, nil
 }
 
 // LookAttributes are all attributes that Look reads or names, the keys too: a

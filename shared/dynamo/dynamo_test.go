@@ -107,7 +107,7 @@ func TestCallsAreWhatTheyMayCost(t *testing.T) {
 		{"create", func() error { return db.Put(ctx, keeper.Grant{Member: alice, Rev: "1"}, "") }, "PutItem if"},
 		{"change", func() error { return db.Put(ctx, keeper.Grant{Member: alice, Rev: "2"}, "1") }, "PutItem if"},
 		{"Get", func() error { _, err := db.Get(ctx, alice); return err }, "GetItem consistent"},
-		{"Due", func() error { _, err := db.Due(ctx, 0, end, 10); return err }, "Query due"},
+		{"Due", func() error { _, err := db.Due(ctx, 0, keeper.Nominee{}, end, 10); return err }, "Query due"},
 		{"PutSession", func() error {
 			return db.PutSession(ctx, session.Session{Member: alice, Hash: session.Hash{1}, CreatedAt: at, ExpiresAt: end})
 		}, "Query consistent, PutItem"},
@@ -323,7 +323,11 @@ func TestDueReadsOn(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, `{"Items":[{"pk":{"S":"M#a"}},{"pk":{"S":"M#b"}}],"LastEvaluatedKey":{"pk":{"S":"M#b"}}}`)
 	})
-	ids, err := db.Due(t.Context(), 0, at, 4)
+	due, err := db.Due(t.Context(), 0, keeper.Nominee{}, at, 4)
+	var ids []keeper.MemberID
+	for _, n := range due {
+		ids = append(ids, n.Member)
+	}
 	if err != nil || !slices.Equal(ids, []keeper.MemberID{"a", "b", "a", "b"}) || pages.Load() != 2 {
 		t.Errorf("got %v, %v in %d pages, want 4 in 2", ids, err, pages.Load())
 	}

@@ -137,6 +137,13 @@ func toGrant(verb string, i item) (keeper.Grant, error) {
 	return g, r.done(verb)
 }
 
+// toNominee reads an entry of the due index.
+func toNominee(verb string, i item) (keeper.Nominee, error) {
+	r := inside(i)
+	n := keeper.Nominee{Member: keeper.MemberID(strings.TrimPrefix(r.text("pk"), memberKey(""))), Due: r.time("dt")}
+	return n, r.done(verb)
+}
+
 func fromEvents(all []keeper.Event) (events []item) {
 	for _, e := range all {
 		m := item{}

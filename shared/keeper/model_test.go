@@ -331,7 +331,7 @@ func (m *model) stored(g keeper.Grant) (all []*modelToken) {
 	return all
 }
 
-func (s modelStore) Due(context.Context, int, time.Time, int) ([]keeper.MemberID, error) {
+func (s modelStore) Due(context.Context, int, keeper.Nominee, time.Time, int) ([]keeper.Nominee, error) {
 	return nil, nil
 }
 

@@ -64,15 +64,18 @@ func (p *pass) time(ctx context.Context) bool {
 }
 
 func (p *pass) shard(ctx context.Context, shard int) error {
+	// What becomes due meanwhile is the next pass's, so that this one has an end. It
+	// reads on behind what it has seen: much of that may stay due, leased or blocked.
+	before, last := p.k.now(), Nominee{}
 	seen := make(map[MemberID]bool)
 	for {
-		ids, err := p.k.Store.Due(ctx, shard, p.k.now(), batch+len(seen))
+		due, err := p.k.Store.Due(ctx, shard, last, before, batch)
 		if err != nil {
 			return p.k.storeError("due", err)
 		}
-		fresh := 0
 		var these sync.WaitGroup
-		for _, id := range ids {
+		for _, n := range due {
+			id := n.Member
 			if seen[id] {
 				continue
 			}
@@ -81,7 +84,6 @@ func (p *pass) shard(ctx context.Context, shard int) error {
 				return nil
 			}
 			seen[id] = true
-			fresh++
 			if err := p.k.Sleep(ctx, time.Second/time.Duration(p.k.Rate)); err != nil {
 				these.Wait()
 				return nil
@@ -93,9 +95,10 @@ func (p *pass) shard(ctx context.Context, shard int) error {
 			})
 		}
 		these.Wait()
-		if fresh == 0 || len(ids) < batch {
+		if len(due) < batch {
 			return nil
 		}
+		last = due[batch-1]
 	}
 }
 

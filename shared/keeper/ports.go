@@ -38,9 +38,17 @@ type Store interface {
 	// tells whether it was this very write that had succeeded.
 	Put(ctx context.Context, g Grant, old string) error
 	// Due names at most limit grants of a shard whose Due is not zero and not
-	// after before, the longest due first. It only nominates: it may be late,
-	// and name what has been done since; the grant itself decides.
-	Due(ctx context.Context, shard int, before time.Time, limit int) ([]MemberID, error)
+	// after before, the longest due first; those of one time in an order of the
+	// store's own that stays. It begins behind the nominee after, whose entry may
+	// be gone since; the zero Nominee: with the first. It only nominates: it may be
+	// late, and name what has been done since; the grant itself decides.
+	Due(ctx context.Context, shard int, after Nominee, before time.Time, limit int) ([]Nominee, error)
+}
+
+// Nominee is an entry of the due index: a grant, and the Due that it has there.
+type Nominee struct {
+	Member MemberID
+	Due    time.Time
 }
 
 // Control is what concerns every grant at once: breaker, brake, pause, outage

@@ -55,9 +55,9 @@ func (l *life) do(action string) {
 	switch action {
 	case "sweep":
 		// A pass, without its goroutines: what the index names is worked on.
-		due, _ := l.store.Due(ctx, l.id.Shard(), l.clock.Now(), 1)
-		for _, id := range due {
-			if l.Work(ctx, id) == nil {
+		due, _ := l.store.Due(ctx, l.id.Shard(), keeper.Nominee{}, l.clock.Now(), 1)
+		for _, n := range due {
+			if l.Work(ctx, n.Member) == nil {
 				l.count("sweep")
 			}
 		}

@@ -59,16 +59,21 @@ func agreesWithMemory(b *bench) {
 		case 5:
 			shard, before, limit := pick().Shard(), later(), 1+dice.IntN(3)
 			what = "Due"
-			var gotIDs, wantIDs []keeper.MemberID
-			gotIDs, gotErr = b.Due(ctx, shard, before, limit)
-			wantIDs, wantErr = model.Due(ctx, shard, before, limit)
-			for _, ids := range []*[]keeper.MemberID{&gotIDs, &wantIDs} {
-				*ids = slices.DeleteFunc(*ids, func(id keeper.MemberID) bool {
-					_, err := model.Get(ctx, id)
+			after := keeper.Nominee{}
+			if dice.IntN(2) > 0 {
+				after = keeper.Nominee{Member: pick(), Due: b.clock.now()}
+				shard = after.Member.Shard()
+			}
+			var gotDue, wantDue []keeper.Nominee
+			gotDue, gotErr = b.Due(ctx, shard, after, before, limit)
+			wantDue, wantErr = model.Due(ctx, shard, after, before, limit)
+			for _, due := range []*[]keeper.Nominee{&gotDue, &wantDue} {
+				*due = slices.DeleteFunc(*due, func(n keeper.Nominee) bool {
+					_, err := model.Get(ctx, n.Member)
 					return err != nil // it may name what has ended, or not
 				})
 			}
-			got, want = fmt.Sprint(gotIDs), fmt.Sprint(wantIDs)
+			got, want = fmt.Sprint(gotDue), fmt.Sprint(wantDue)
 		case 6, 7:
 			s := full[session.Session](b.T)
 			s.Member, s.Hash, s.Generation = pick(), hash(), fmt.Sprint("g", dice.IntN(2))

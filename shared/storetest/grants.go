@@ -422,10 +422,75 @@ func dueNamesOnlyItsShard(b *bench) {
 		want[g.Member.Shard()] = append(want[g.Member.Shard()], g.Member)
 	}
 	for shard := range keeper.Shards {
-		got, err := b.Due(b.Context(), shard, start.Add(time.Hour), 100)
+		due, err := b.Due(b.Context(), shard, keeper.Nominee{}, start.Add(time.Hour), 100)
 		b.ok("Due", err)
-		if !slices.Equal(got, want[shard]) {
+		if got := names(due); !slices.Equal(got, want[shard]) {
 			b.Errorf("shard %d: got %v, want %v", shard, got, want[shard])
 		}
+	}
+}
+
+func dueTellsWhen(b *bench) {
+	g := b.put(keeper.Grant{Member: member(0), Due: start.Add(time.Microsecond).In(time.FixedZone("east", 3600))}, "")
+	want := []keeper.Nominee{{Member: g.Member, Due: start.Add(time.Microsecond)}}
+	b.same("what is due", b.dueAfter(g.Member, keeper.Nominee{}, start.Add(time.Hour), 10), want)
+}
+
+// readOn reads what is due of the shard of id to its end, limit at a time; then,
+// where it is not nil, happens after each page.
+func (b *bench) readOn(id keeper.MemberID, limit int, then func([]keeper.Nominee)) (all []keeper.MemberID) {
+	b.Helper()
+	for last := (keeper.Nominee{}); ; {
+		page := b.dueAfter(id, last, start.Add(time.Hour), limit)
+		all = append(all, names(page)...)
+		if len(page) < limit {
+			return all
+		}
+		if len(all) > 1000 {
+			b.Fatal("it has no end")
+		}
+		if then != nil {
+			then(page)
+		}
+		last = page[limit-1]
+	}
+}
+
+func dueReadsOnBehindANominee(b *bench) {
+	ids := inShard(12)
+	b.queue(ids[:6])
+	for _, id := range ids[6:] { // six of one time, in an order of the store's own
+		b.put(keeper.Grant{Member: id, Due: start.Add(30 * time.Minute)}, "")
+	}
+	whole := b.readOn(ids[0], 100, nil)
+	if got := slices.Sorted(slices.Values(whole)); !slices.Equal(whole[:6], ids[:6]) || !slices.Equal(got, slices.Sorted(slices.Values(ids))) {
+		b.Fatalf("at once: got %v, want %v", whole, ids)
+	}
+	for _, limit := range []int{1, 2, 5} {
+		if got := b.readOn(ids[0], limit, nil); !slices.Equal(got, whole) {
+			b.Errorf("%d at a time: got %v, want %v", limit, got, whole)
+		}
+	}
+	last := keeper.Nominee{Member: whole[11], Due: start.Add(30 * time.Minute)}
+	if got := b.dueAfter(ids[0], last, start.Add(time.Hour), 10); len(got) != 0 {
+		b.Errorf("behind the last: got %v, want none", got)
+	}
+}
+
+// A pass works on what it has read: the entry at which it reads on is gone by then.
+func dueReadsOnBehindWhatIsGone(b *bench) {
+	ids := inShard(7)
+	b.queue(ids)
+	got := b.readOn(ids[0], 2, func(page []keeper.Nominee) {
+		for i, n := range page {
+			g := b.get(n.Member)
+			if g.Due = (time.Time{}); i == 0 {
+				g.Due = start.AddDate(1, 0, 0)
+			}
+			b.put(g, g.Rev)
+		}
+	})
+	if !slices.Equal(got, ids) {
+		b.Errorf("got %v, want %v", got, ids)
 	}
 }

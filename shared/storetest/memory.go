@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -116,23 +117,27 @@ func (m *Memory) Put(ctx context.Context, g keeper.Grant, old string) error {
 	})
 }
 
-// Due implements keeper.Store.
-func (m *Memory) Due(ctx context.Context, shard int, before time.Time, limit int) ([]keeper.MemberID, error) {
-	var ids []keeper.MemberID
+// Due implements keeper.Store. Grants of one time come in the order of their ids.
+func (m *Memory) Due(ctx context.Context, shard int, after keeper.Nominee, before time.Time, limit int) ([]keeper.Nominee, error) {
+	order := func(a, b keeper.Nominee) int {
+		return cmp.Or(a.Due.Compare(b.Due), strings.Compare(string(a.Member), string(b.Member)))
+	}
+	var due []keeper.Nominee
 	err := m.do(ctx, "Due", func() error {
 		for id, g := range m.grants {
-			if id.Shard() == shard && !g.Due.IsZero() && !g.Due.After(before) {
-				ids = append(ids, id)
+			n := keeper.Nominee{Member: id, Due: g.Due}
+			if id.Shard() == shard && !g.Due.IsZero() && !g.Due.After(before) && (after == keeper.Nominee{} || order(n, after) > 0) {
+				due = append(due, n)
 			}
 		}
-		slices.SortFunc(ids, func(a, b keeper.MemberID) int { return m.grants[a].Due.Compare(m.grants[b].Due) })
-		ids = ids[:min(len(ids), limit)]
+		slices.SortFunc(due, order)
+		due = due[:min(len(due), limit)]
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return ids, nil
+	return due, nil
 }
 
 // Look implements session.Store.

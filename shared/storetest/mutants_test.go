@@ -248,32 +248,32 @@ var mutants = []mutant{
 	}},
 
 	{"due: the newest first", "DueNamesTheOldestFirst", func(b *base) storetest.Stores {
-		return &dueing{b, func(_ int, before time.Time, limit int, due func(time.Time) []keeper.MemberID) []keeper.MemberID {
+		return &dueing{b, func(_ int, before time.Time, limit int, due func(time.Time) []keeper.Nominee) []keeper.Nominee {
 			ids := due(before)
 			slices.Reverse(ids)
 			return ids[:min(limit, len(ids))]
 		}}
 	}},
 	{"due: by member", "DueNamesTheOldestFirst", func(b *base) storetest.Stores {
-		return &dueing{b, func(_ int, before time.Time, limit int, due func(time.Time) []keeper.MemberID) []keeper.MemberID {
+		return &dueing{b, func(_ int, before time.Time, limit int, due func(time.Time) []keeper.Nominee) []keeper.Nominee {
 			ids := due(before)
-			slices.Sort(ids)
+			slices.SortFunc(ids, func(a, b keeper.Nominee) int { return strings.Compare(string(a.Member), string(b.Member)) })
 			return ids[:min(limit, len(ids))]
 		}}
 	}},
 	{"due: no limit", "DueNamesNoMoreThanLimit", func(b *base) storetest.Stores {
-		return &dueing{b, func(_ int, before time.Time, _ int, due func(time.Time) []keeper.MemberID) []keeper.MemberID {
+		return &dueing{b, func(_ int, before time.Time, _ int, due func(time.Time) []keeper.Nominee) []keeper.Nominee {
 			return due(before)
 		}}
 	}},
 	{"due: too early", "DueNamesNothingBeforeItsTime", func(b *base) storetest.Stores {
-		return &dueing{b, func(_ int, before time.Time, limit int, due func(time.Time) []keeper.MemberID) []keeper.MemberID {
+		return &dueing{b, func(_ int, before time.Time, limit int, due func(time.Time) []keeper.Nominee) []keeper.Nominee {
 			ids := due(before.Add(time.Second))
 			return ids[:min(limit, len(ids))]
 		}}
 	}},
 	{"due: not at its very time", "DueNamesNothingBeforeItsTime", func(b *base) storetest.Stores {
-		return &dueing{b, func(_ int, before time.Time, limit int, due func(time.Time) []keeper.MemberID) []keeper.MemberID {
+		return &dueing{b, func(_ int, before time.Time, limit int, due func(time.Time) []keeper.Nominee) []keeper.Nominee {
 			ids := due(before.Add(-time.Microsecond))
 			return ids[:min(limit, len(ids))]
 		}}
@@ -282,15 +282,44 @@ var mutants = []mutant{
 	{"due: entries stay", "DueMovesWithTheGrant", func(b *base) storetest.Stores { return &sticky{base: b} }},
 	{"due: gone entries stay", "DueIsSparse", func(b *base) storetest.Stores { return &sticky{base: b} }},
 	{"due: of all shards", "DueNamesOnlyItsShard", func(b *base) storetest.Stores {
-		return &dueing{b, func(shard int, before time.Time, limit int, due func(time.Time) []keeper.MemberID) []keeper.MemberID {
+		return &dueing{b, func(shard int, before time.Time, limit int, due func(time.Time) []keeper.Nominee) []keeper.Nominee {
 			ids := due(before)
 			for other := range keeper.Shards {
 				if other != shard {
-					more, _ := b.Due(context.Background(), other, before, limit)
+					more, _ := b.Due(context.Background(), other, keeper.Nominee{}, before, limit)
 					ids = append(ids, more...)
 				}
 			}
 			return ids[:min(limit, len(ids))]
+		}}
+	}},
+
+	{"due: without the time", "DueTellsWhen", func(b *base) storetest.Stores {
+		return &dueing{b, func(_ int, before time.Time, limit int, due func(time.Time) []keeper.Nominee) []keeper.Nominee {
+			ns := due(before)
+			for i := range ns {
+				ns[i].Due = ns[i].Due.Truncate(time.Second)
+			}
+			return ns[:min(limit, len(ns))]
+		}}
+	}},
+	{"due: behind the time, not the nominee", "DueReadsOnBehindANominee", func(b *base) storetest.Stores {
+		return &reading{b, func(_ int, after keeper.Nominee, _ int, all []keeper.Nominee) []keeper.Nominee {
+			return slices.DeleteFunc(all, func(n keeper.Nominee) bool { return !n.Due.After(after.Due) && after != keeper.Nominee{} })
+		}}
+	}},
+	{"due: with the nominee again", "DueReadsOnBehindANominee", func(b *base) storetest.Stores {
+		return &reading{b, func(_ int, after keeper.Nominee, _ int, all []keeper.Nominee) []keeper.Nominee {
+			return all[max(0, slices.Index(all, after)):]
+		}}
+	}},
+	{"due: looks for the nominee's entry", "DueReadsOnBehindWhatIsGone", func(b *base) storetest.Stores {
+		return &reading{b, func(_ int, after keeper.Nominee, _ int, all []keeper.Nominee) []keeper.Nominee {
+			if i := slices.Index(all, after); i < 0 && after != (keeper.Nominee{}) {
+				return nil
+			} else {
+				return all[i+1:]
+			}
 		}}
 	}},
 
@@ -543,8 +572,8 @@ type unreplaceable struct{ *base }
 
 func (m *unreplaceable) Put(ctx context.Context, g keeper.Grant, old string) error {
 	if _, err := m.Get(ctx, g.Member); errors.Is(err, keeper.ErrNotFound) && old == "" {
-		ids, err := m.Due(ctx, g.Member.Shard(), time.Date(9000, 1, 1, 0, 0, 0, 0, time.UTC), 100)
-		if err != nil || slices.Contains(ids, g.Member) {
+		due, err := m.Due(ctx, g.Member.Shard(), keeper.Nominee{}, time.Date(9000, 1, 1, 0, 0, 0, 0, time.UTC), 100)
+		if err != nil || slices.ContainsFunc(due, func(n keeper.Nominee) bool { return n.Member == g.Member }) {
 			return errors.Join(keeper.ErrConflict, err)
 		}
 	}
@@ -590,16 +619,28 @@ func (m *aliasing) Get(ctx context.Context, id keeper.MemberID) (keeper.Grant, e
 
 type dueing struct {
 	*base
-	names func(shard int, before time.Time, limit int, due func(time.Time) []keeper.MemberID) []keeper.MemberID
+	names func(shard int, before time.Time, limit int, due func(time.Time) []keeper.Nominee) []keeper.Nominee
 }
 
-func (m *dueing) Due(ctx context.Context, shard int, before time.Time, limit int) ([]keeper.MemberID, error) {
+func (m *dueing) Due(ctx context.Context, shard int, after keeper.Nominee, before time.Time, limit int) ([]keeper.Nominee, error) {
 	var err error
-	ids := m.names(shard, before, limit, func(before time.Time) (ids []keeper.MemberID) {
-		ids, err = m.base.Due(ctx, shard, before, 1000)
-		return ids
+	ns := m.names(shard, before, limit, func(before time.Time) (ns []keeper.Nominee) {
+		ns, err = m.base.Due(ctx, shard, after, before, 1000)
+		return ns
 	})
-	return ids, err
+	return ns, err
+}
+
+// reading gets wrong where it reads on.
+type reading struct {
+	*base
+	due func(shard int, after keeper.Nominee, limit int, all []keeper.Nominee) []keeper.Nominee // all: from the first on
+}
+
+func (m *reading) Due(ctx context.Context, shard int, after keeper.Nominee, before time.Time, limit int) ([]keeper.Nominee, error) {
+	all, err := m.base.Due(ctx, shard, keeper.Nominee{}, before, 1000)
+	all = m.due(shard, after, limit, all)
+	return all[:min(limit, len(all))], err
 }
 
 // dense has what is never due in its index, as due long ago.
@@ -622,17 +663,17 @@ func (m *dense) Put(ctx context.Context, g keeper.Grant, old string) error {
 	return err
 }
 
-func (m *dense) Due(ctx context.Context, shard int, before time.Time, limit int) ([]keeper.MemberID, error) {
+func (m *dense) Due(ctx context.Context, shard int, after keeper.Nominee, before time.Time, limit int) ([]keeper.Nominee, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var ids []keeper.MemberID
+	var due []keeper.Nominee
 	for id, never := range m.never {
 		if never && id.Shard() == shard {
-			ids = append(ids, id)
+			due = append(due, keeper.Nominee{Member: id})
 		}
 	}
-	more, err := m.base.Due(ctx, shard, before, limit)
-	return append(ids, more...), err
+	more, err := m.base.Due(ctx, shard, after, before, limit)
+	return append(due, more...), err
 }
 
 // sticky leaves the former entry of a grant in its index.
@@ -653,16 +694,16 @@ func (m *sticky) Put(ctx context.Context, g keeper.Grant, old string) error {
 	return err
 }
 
-func (m *sticky) Due(ctx context.Context, shard int, before time.Time, limit int) ([]keeper.MemberID, error) {
+func (m *sticky) Due(ctx context.Context, shard int, after keeper.Nominee, before time.Time, limit int) ([]keeper.Nominee, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	ids, err := m.base.Due(ctx, shard, before, limit)
+	due, err := m.base.Due(ctx, shard, after, before, limit)
 	for _, g := range m.was {
 		if g.Member.Shard() == shard && !g.Due.After(before) {
-			ids = append(ids, g.Member)
+			due = append(due, keeper.Nominee{Member: g.Member, Due: g.Due})
 		}
 	}
-	return ids, err
+	return due, err
 }
 
 type looking struct {

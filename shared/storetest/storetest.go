@@ -68,6 +68,9 @@ var cases = []struct {
 	{"DueIsSparse", dueIsSparse},
 	{"DueMovesWithTheGrant", dueMovesWithTheGrant},
 	{"DueNamesOnlyItsShard", dueNamesOnlyItsShard},
+	{"DueTellsWhen", dueTellsWhen},
+	{"DueReadsOnBehindANominee", dueReadsOnBehindANominee},
+	{"DueReadsOnBehindWhatIsGone", dueReadsOnBehindWhatIsGone},
 
 	{"LookFindsGrantAndSession", lookFindsGrantAndSession},
 	{"LookIsNoneWithoutEither", lookIsNoneWithoutEither},
@@ -174,12 +177,26 @@ func (b *bench) get(id keeper.MemberID) keeper.Grant {
 	return g
 }
 
-// due is what Due names of the shard of id.
+// due is whom Due names of the shard of id, from the first on.
 func (b *bench) due(id keeper.MemberID, before time.Time, limit int) []keeper.MemberID {
 	b.Helper()
-	ids, err := b.Due(b.Context(), id.Shard(), before, limit)
+	return names(b.dueAfter(id, keeper.Nominee{}, before, limit))
+}
+
+// dueAfter is what Due names of the shard of id behind after.
+func (b *bench) dueAfter(id keeper.MemberID, after keeper.Nominee, before time.Time, limit int) []keeper.Nominee {
+	b.Helper()
+	due, err := b.Due(b.Context(), id.Shard(), after, before, limit)
 	if err != nil {
 		b.Fatalf("Due: %v", err)
+	}
+	return due
+}
+
+// names are the members of due.
+func names(due []keeper.Nominee) (ids []keeper.MemberID) {
+	for _, n := range due {
+		ids = append(ids, n.Member)
 	}
 	return ids
 }
@@ -234,7 +251,7 @@ func cancelledContextIsAnError(b *bench) {
 	for name, call := range map[string]func() error{
 		"Get":         func() error { _, err := b.Get(ctx, g.Member); return err },
 		"Put":         func() error { return b.Put(ctx, next, g.Rev) },
-		"Due":         func() error { _, err := b.Due(ctx, 0, start, 1); return err },
+		"Due":         func() error { _, err := b.Due(ctx, 0, keeper.Nominee{}, start, 1); return err },
 		"Look":        func() error { _, _, err := b.Look(ctx, g.Member, s.Hash); return err },
 		"PutSession":  func() error { return b.PutSession(ctx, s) },
 		"EndSession":  func() error { return b.EndSession(ctx, s.Member, s.Hash) },
@@ -277,7 +294,7 @@ func concurrentUseIsSafe(b *bench) {
 			if err := b.EndSession(ctx, g.Member, session.Hash{99}); err != nil {
 				b.Errorf("EndSession: %v", err)
 			}
-			if _, err := b.Due(ctx, g.Member.Shard(), start.AddDate(1, 0, 0), 2); err != nil {
+			if _, err := b.Due(ctx, g.Member.Shard(), keeper.Nominee{}, start.AddDate(1, 0, 0), 2); err != nil {
 				b.Errorf("Due: %v", err)
 			}
 			if _, err := b.Burn(ctx, h, full[session.Burn](b.T)); err != nil && !errors.Is(err, session.ErrUsed) {
