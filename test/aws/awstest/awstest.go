@@ -55,6 +55,29 @@ func Ministack(t testing.TB) string {
 	return endpoint
 }
 
+// Account starts ministack as test/aws/localaws.py makes it: what a stack is
+// deployed to, with IAM enforced and Credentials as its root user. It answers
+// as hosts of amazonaws.com. A minute of a schedule lasts as long as is said.
+func Account(t testing.TB, minute time.Duration) string {
+	t.Helper()
+	python := installed(t, "ministack", "ministack/bin/python")
+	port := freePort(t)
+	endpoint := "http://127.0.0.1:" + port
+	start(t, endpoint+"/_ministack/health", []string{
+		"GATEWAY_PORT=" + port, "BIND_HOST=127.0.0.1", "IOT_MTLS_ENABLED=0", "SFTP_ENABLED=0", "LOG_LEVEL=ERROR",
+		"AUTH=true", "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test",
+		"MINISTACK_HOST=" + Region + ".amazonaws.com", fmt.Sprintf("SCHEDULE_MINUTE=%g", minute.Seconds()),
+		"PYTHONDONTWRITEBYTECODE=1",
+	}, python, filepath.Join(tools(), "../test/aws/localaws.py"))
+	return endpoint
+}
+
+// Tool is the path of a program that test/aws/install.sh sam installs.
+func Tool(t testing.TB, name string) string {
+	t.Helper()
+	return installed(t, "sam", "sam/bin/"+name)
+}
+
 // Table makes an empty table of keepin's shape, without TTL, and returns its name.
 func Table(t testing.TB, endpoint string) string {
 	t.Helper()
@@ -95,8 +118,7 @@ func Table(t testing.TB, endpoint string) string {
 // not where KEEPIN_TEST_REQUIRE is set, as in CI.
 func installed(t testing.TB, tool, path string) string {
 	t.Helper()
-	_, here, _, _ := runtime.Caller(0)
-	path = filepath.Join(filepath.Dir(here), "../../../.tools", path)
+	path = filepath.Join(tools(), path)
 	if _, err := os.Stat(path); err != nil {
 		skip := t.Skipf
 		if os.Getenv("KEEPIN_TEST_REQUIRE") != "" {
@@ -105,6 +127,11 @@ func installed(t testing.TB, tool, path string) string {
 		skip("%s is not installed: run test/aws/install.sh %s", tool, tool)
 	}
 	return path
+}
+
+func tools() string {
+	_, here, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(here), "../../../.tools")
 }
 
 func freePort(t testing.TB) string {
