@@ -99,7 +99,8 @@ func newBench(t *testing.T, change ...func(*web.Config)) *bench {
 	b.keeper = &fakeKeeper{b: b}
 	auth := web.BearerAuth(secret.New(backendKey))
 	b.mux = web.Mux(b.site, b.site.Path(), web.Routes{
-		Login:        web.Login(b.site, b.sessions, b.linkedin),
+		Login:        web.LoginBySDK(b.site, b.sessions, b.linkedin, b.keeper, web.Login(b.site, b.sessions, b.linkedin)),
+		Exchange:     web.Exchange(b.site, b.sessions, b.linkedin, b.keeper),
 		Callback:     web.Callback(b.site, b.sessions, b.linkedin, b.keeper),
 		Validate:     web.Validate(b.site, b.sessions),
 		Account:      web.Account(b.site, b.sessions),
@@ -267,6 +268,7 @@ type linkedin struct {
 	urlErr    error
 	exchanges int
 	seen      keeper.Authorization
+	sdkScopes string // of what the SDK's token is exchanged for; "": all
 	during    func() // an exchange
 }
 
@@ -291,6 +293,32 @@ func (l *linkedin) Exchange(ctx context.Context, _ secret.String, a keeper.Autho
 			Access: secret.New("access-canary-" + sub), IssuedAt: l.b.now, ExpiresAt: l.b.now.AddDate(0, 0, 60),
 			Refresh: secret.New("refresh-canary-" + sub), RefreshExpiresAt: l.b.now.AddDate(1, 0, 0), Subject: sub,
 		}, nil
+}
+
+// sdkName and sdkValue are a cookie of LinkedIn's SDK, signed for a member; n
+// tells one from another.
+const sdkName = "linkedin_oauth_" + clientID
+
+func sdkValue(member, n string) string { return "sdk-canary." + member + "." + n }
+
+func (l *linkedin) SDKCookie(context.Context) (string, error) { return sdkName, l.urlErr }
+
+func (l *linkedin) SDKSignature(_ context.Context, value secret.String) (secret.String, error) {
+	if !strings.HasPrefix(value.Reveal(), "sdk-canary.") {
+		return secret.String{}, &keeper.CallError{Class: keeper.ClassMember}
+	}
+	return secret.New("signature-canary of " + value.Reveal()), nil
+}
+
+func (l *linkedin) ExchangeSDK(ctx context.Context, value secret.String) (keeper.Identity, keeper.Tokens, error) {
+	was := l.sub
+	defer func() { l.sub = was }()
+	l.sub = strings.Split(value.Reveal(), ".")[1]
+	id, tokens, err := l.Exchange(ctx, value, keeper.Authorization{})
+	if err == nil && tokens.Scopes == nil {
+		tokens.Scopes = strings.Fields(cmp.Or(l.sdkScopes, "openid profile email"))
+	}
+	return id, tokens, err
 }
 
 // fakeKeeper keeps grants as simply as can be.

@@ -210,11 +210,11 @@ func (e *exchange) keep(r *http.Request, value secret.String, once session.Once)
 	return g, previous, unavailable(err)
 }
 
-// giveUp lets the browser bring the cookie again, unless LinkedIn has said what
-// it will say again.
+// giveUp lets the browser bring the cookie again, unless LinkedIn has refused
+// its token: it will not think better of it.
 func (e *exchange) giveUp(ctx context.Context, once session.Once, why error) {
 	end := func() error { return e.sessions.Return(ctx, once) }
-	if errors.Is(why, errSDKCookie) || errors.Is(why, errUpstream) {
+	if errors.Is(why, errSDKCookie) {
 		end = func() error { return e.sessions.Spend(ctx, once, "") }
 	}
 	if err := end(); err != nil {

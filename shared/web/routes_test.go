@@ -40,7 +40,11 @@ func TestEveryRouteAnswersAsTheContractHasIt(t *testing.T) {
 			b.fail(ops[0])
 		}
 	}
-	const key = "Authorization: Bearer " + backendKey
+	const (
+		key    = "Authorization: Bearer " + backendKey
+		isJSON = "Content-Type: application/json"
+	)
+	sdk := []string{isJSON, "Cookie: " + sdkName + "=" + sdkValue("ada-sub", "1")}
 	const (
 		session43 = `[A-Za-z0-9_-]{43}`
 		newTx     = `__Host-keepin_tx_[A-Za-z0-9_-]{8}=[A-Za-z0-9_-]{100,600}; Path=/; Max-Age=600; HttpOnly; Secure; SameSite=Lax`
@@ -179,7 +183,33 @@ func TestEveryRouteAnswersAsTheContractHasIt(t *testing.T) {
 		{"elsewhere, unclean", nil, "GET", "/members/../login", nil, 404, "not_found", "", nil},
 		{"elsewhere, doubled slash", nil, "GET", "//login", nil, 404, "not_found", "", nil},
 		{"elsewhere, slash at the end", nil, "GET", "/login/", nil, 404, "not_found", "", nil},
-		{"exchange is not here", nil, "POST", "/exchange", nil, 404, "not_found", "", nil},
+		{"exchange", nil, "POST", "/exchange", sdk, 200, "", "", []string{newSession}},
+		{"exchange, trusted origin", nil, "POST", "/exchange", append([]string{"Origin: https://shop.example"}, sdk...), 200, "", "", []string{newSession}},
+		{"exchange, signed in already", signedIn, "POST", "/exchange", sdk, 200, "", "", []string{newSession}},
+		{"exchange, no cookie", nil, "POST", "/exchange", []string{isJSON}, 400, "bad_sdk_cookie", "", nil},
+		{"exchange, two cookies", nil, "POST", "/exchange", []string{isJSON, sdk[1] + "; " + strings.TrimPrefix(sdk[1], "Cookie: ")}, 400, "bad_sdk_cookie", "", nil},
+		{"exchange, a cookie of nobody's", nil, "POST", "/exchange", []string{isJSON, "Cookie: " + sdkName + "=canary"}, 400, "bad_sdk_cookie", "", nil},
+		{"exchange, used before", func(b *browser) { b.do("POST", "/auth/exchange", sdk...); clear(b.jar) }, "POST", "/exchange", sdk, 400, "bad_sdk_cookie", "", nil},
+		{"exchange, token refused", linkedInFails(keeper.ClassMember), "POST", "/exchange", sdk, 400, "bad_sdk_cookie", "", nil},
+		{"exchange, not JSON", nil, "POST", "/exchange", []string{sdk[1]}, 400, "bad_request", "", nil},
+		{"exchange, a form", nil, "POST", "/exchange", []string{sdk[1], "Content-Type: application/x-www-form-urlencoded"}, 400, "bad_request", "", nil},
+		{"exchange, cross-site", nil, "POST", "/exchange", append([]string{"Sec-Fetch-Site: cross-site"}, sdk...), 403, "cross_site", "", nil},
+		{"exchange, foreign origin", nil, "POST", "/exchange", append([]string{"Origin: http://app.example"}, sdk...), 403, "cross_site", "", nil},
+		{"exchange, LinkedIn odd", linkedInFails(keeper.ClassUnknown), "POST", "/exchange", sdk, 502, "linkedin_error", "", nil},
+		{"exchange, LinkedIn out", linkedInFails(keeper.ClassOutage), "POST", "/exchange", sdk, 503, "try_again", "", nil},
+		{"exchange, LinkedIn busy", linkedInFails(keeper.ClassBusy), "POST", "/exchange", sdk, 503, "try_again", "", nil},
+		{"exchange, our secret refused", linkedInFails(keeper.ClassApplication), "POST", "/exchange", sdk, 503, "try_again", "", nil},
+		{"exchange, credentials down", func(b *browser) { b.linkedin.urlErr = errors.New("canary: no secret") }, "POST", "/exchange", sdk, 503, "try_again", "", nil},
+		{"exchange, burn fails", func(b *browser) { b.fail("Burn") }, "POST", "/exchange", sdk, 503, "try_again", "", nil},
+		{"exchange, grant not kept", func(b *browser) { b.fail("Put") }, "POST", "/exchange", sdk, 503, "try_again", "", nil},
+		{"exchange, session not kept", func(b *browser) { b.fail("PutSession") }, "POST", "/exchange", sdk, 503, "try_again", "", nil},
+		{"exchange, not settled", func(b *browser) { b.fail("Settle") }, "POST", "/exchange", sdk, 503, "try_again", "", nil},
+		{"exchange, preflight", nil, "OPTIONS", "/exchange", []string{"Origin: https://shop.example", "Access-Control-Request-Method: POST"}, 204, "", "", nil},
+		{"exchange, foreign preflight", nil, "OPTIONS", "/exchange", []string{"Origin: https://evil.example", "Access-Control-Request-Method: POST"}, 403, "cross_site", "", nil},
+		{"exchange, GET", nil, "GET", "/exchange", nil, 405, "method_not_allowed", "", nil},
+		{"exchange, too large", nil, "POST", "/exchange?" + strings.Repeat("a", 4097), nil, 413, "too_large", "", nil},
+		{"exchange, preflight too large", nil, "OPTIONS", "/exchange?" + strings.Repeat("a", 4097), nil, 413, "too_large", "", nil},
+		{"exchange, a panic", func(b *browser) { b.store.Before = func(string) (bool, error) { panic("canary: boom") } }, "POST", "/exchange", sdk, 500, "internal", "", nil},
 
 		{"token", signedIn, "GET", "/members/" + ada + "/token", []string{key}, 200, "", "", nil},
 		{"token, longest", signedIn, "GET", "/members/" + ada + "/token?min_seconds=86400", []string{key}, 200, "", "", nil},
@@ -290,7 +320,7 @@ func TestEveryRouteAnswersAsTheContractHasIt(t *testing.T) {
 
 	// A preflight and the badge touch nothing that could fail.
 	unseen := slices.DeleteFunc(b.contract.Unseen(), func(s string) bool {
-		return slices.Contains([]string{"OPTIONS /validate 500", "OPTIONS /logout 500", "GET /badge.js 500"}, s)
+		return slices.Contains([]string{"OPTIONS /validate 500", "OPTIONS /logout 500", "OPTIONS /exchange 500", "GET /badge.js 500"}, s)
 	})
 	if len(unseen) > 0 {
 		t.Errorf("no case has met %q", unseen)
@@ -324,7 +354,7 @@ func logged(t *testing.T, log string, status int) {
 			t.Errorf("status %d, and %d lines: %s", status, lines, log)
 		}
 	}
-	for _, secret := range []string{code, "access-canary", "refresh-canary", backendKey, "return_to", "state=", "__Host-", "boom"} {
+	for _, secret := range []string{code, "sdk-canary", "signature-canary", "access-canary", "refresh-canary", backendKey, "return_to", "state=", "__Host-", "boom"} {
 		if strings.Contains(log, secret) {
 			t.Errorf("the log has %q: %s", secret, log)
 		}
@@ -384,6 +414,8 @@ func TestBodiesAreBounded(t *testing.T) {
 		{"GET", "/auth/login", 1, 413},
 		{"POST", "/auth/logout", 8 << 10, 204},
 		{"POST", "/auth/logout", 8<<10 + 1, 413},
+		{"POST", "/auth/exchange", 8 << 10, 400},
+		{"POST", "/auth/exchange", 8<<10 + 1, 413},
 	} {
 		for _, chunked := range []bool{false, true} {
 			r := httptest.NewRequestWithContext(t.Context(), c.method, "https://app.example"+c.path, strings.NewReader(strings.Repeat("a", c.size)))

@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T, refreshTokens bool) *Target) {
 		{"B6B7AYearWithRefreshToken", false, yearWithRefreshToken},
 		{"B7AYearWithoutRefreshToken", true, yearWithoutRefreshToken},
 		{"B7BothTokensRevoked", false, bothTokensRevoked},
+		{"B8AMemberOfTheJavaScriptSDKIsNotSentToLinkedIn", false, memberOfTheSDK},
 		{"B9NobodyIsLoggedInToLinkedIn", false, nobodyIsLoggedIn},
 		{"B10EveryFailedCallIsRecorded", false, failedCallIsRecorded},
 		{"K1LogoutWinsOverARefreshInFlight", false, logoutWinsOverRefresh},
@@ -257,6 +258,110 @@ func bothTokensRevoked(t *testing.T, x *Target) {
 	b.wantSignedOut("reconnect_required")
 	if n := count(x.Events(), "keepin.member.reconnect_required"); n != 1 {
 		t.Errorf("events %q", x.Events())
+	}
+}
+
+func memberOfTheSDK(t *testing.T, x *Target) {
+	const answers = linkedinsim.SDKEndpoint
+	sdkCookie := func(member string) *http.Cookie {
+		t.Helper()
+		c, err := x.Sim.SDKCookie(linkedinsim.DefaultApp().ClientID, member)
+		must(t, err)
+		return c
+	}
+	exchange := func(b *browser, body string) answer {
+		t.Helper()
+		return b.do("POST", "/exchange", body, "Content-Type", "application/json", "Origin", origin(x.BaseURL))
+	}
+
+	// By a page's own call, with the cookie in the body.
+	b, cookie := x.browser(t), sdkCookie("ada")
+	body := `{"cookie":"` + cookie.Value + `"}`
+	if a := b.do("POST", "/exchange", body, "Content-Type", "application/json", "Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site"); a.StatusCode != http.StatusForbidden {
+		t.Errorf("a cross-site exchange = %d", a.StatusCode)
+	}
+	a := exchange(b, body)
+	if a.StatusCode != http.StatusOK {
+		t.Fatalf("exchange = %d %s", a.StatusCode, a.body)
+	}
+	var v view
+	a.json(t, &v)
+	if v.Grant.Status != "active" || v.Member.Name != "Ada Lovelace" || v.Member.Sub != linkedinsim.Subject(linkedinsim.DefaultApp().ClientID, "ada") {
+		t.Errorf("exchange answers %+v", v)
+	}
+	if got := b.validate(); got.Member.ID != v.Member.ID {
+		t.Errorf("signed in as %+v", got)
+	}
+	b.mustToken(v.Member.ID)
+
+	// Once: the browser that it has signed in is answered as before, another is not.
+	if a := exchange(b, body); a.StatusCode != http.StatusOK {
+		t.Errorf("again in the same browser: %d %s", a.StatusCode, a.body)
+	}
+	if a := exchange(x.browser(t), body); a.StatusCode != http.StatusBadRequest || a.code(t) != "bad_sdk_cookie" {
+		t.Errorf("again in another browser: %d %s", a.StatusCode, a.body)
+	}
+	if n := x.Sim.Count(answers); n != 1 {
+		t.Errorf("LinkedIn was asked %d times", n)
+	}
+
+	// By /login, with the cookie as a cookie: straight back to the application.
+	c := x.browser(t)
+	u, err := url.Parse(x.BaseURL)
+	must(t, err)
+	c.jar.SetCookies(u, []*http.Cookie{sdkCookie("grace")})
+	if to := c.get("/login?return_to=/inside").location(t); to.String() != origin(x.BaseURL)+"/inside" {
+		t.Errorf("/login leads to %s", to)
+	}
+	if got := c.validate(); got.Member.Name != "Grace Hopper" {
+		t.Errorf("signed in as %+v", got)
+	}
+	if n := x.Sim.Count(linkedinsim.AuthorizeEndpoint); n != 0 {
+		t.Errorf("the consent page was opened %d times", n)
+	}
+	// Another member's cookie is not silent.
+	c.jar.SetCookies(u, []*http.Cookie{sdkCookie("linus")})
+	if a := exchange(c, ""); a.StatusCode != http.StatusOK || !strings.Contains(a.body, `"login":"switched"`) {
+		t.Errorf("another member: %d %s", a.StatusCode, a.body)
+	}
+
+	// From then on it is a grant like any other.
+	x.advance(t, 56*day, 2*day)
+	b.mustToken(v.Member.ID)
+	if a := b.logout(); a.StatusCode != http.StatusNoContent {
+		t.Errorf("logout = %d", a.StatusCode)
+	}
+	b.wantSignedOut("signed_out")
+
+	// Where the exchange does not work, the member comes in by the normal way,
+	// nothing is stored, and the operator is told of what is LinkedIn's fault.
+	told := count(x.Events(), "keepin.incident.opened")
+	d := x.browser(t)
+	x.Sim.SetSwitches(func(s *linkedinsim.Switches) { s.SDKAnswer = "oauth1" })
+	d.jar.SetCookies(u, []*http.Cookie{sdkCookie("zoe")})
+	if a := exchange(d, ""); a.StatusCode != http.StatusBadGateway || a.code(t) != "linkedin_error" {
+		t.Errorf("an answer of OAuth 1.0a: %d %s", a.StatusCode, a.body)
+	}
+	d.wantSignedOut("signed_out")
+	if got := d.signIn("zoe"); got.Member.Name != "Zoë Åström" {
+		t.Errorf("signed in as %+v", got)
+	}
+	x.advance(t, 2*time.Minute, time.Minute)
+	if n := count(x.Events(), "keepin.incident.opened") - told; n != 1 {
+		t.Errorf("%d incidents: %q", n, x.Events())
+	}
+	x.Sim.SetSwitches(func(s *linkedinsim.Switches) { s.SDKAnswer = "" })
+	must(t, x.Sim.Fault(linkedinsim.Fault{Endpoint: answers, Kind: linkedinsim.AnswerStatus, Status: 500, Times: 1}))
+	e, late := x.browser(t), `{"cookie":"`+sdkCookie("ada").Value+`"}`
+	if a := exchange(e, late); a.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("LinkedIn down: %d %s", a.StatusCode, a.body)
+	}
+	if a := exchange(e, late); a.StatusCode != http.StatusOK {
+		t.Errorf("and well again: %d %s", a.StatusCode, a.body)
+	}
+	x.advance(t, 2*time.Minute, time.Minute)
+	if n := count(x.Events(), "keepin.incident.closed"); n != 1 {
+		t.Errorf("the incident is not closed: %q", x.Events())
 	}
 }
 
@@ -559,7 +664,7 @@ func badInput(t *testing.T, x *Target) {
 		{"GET", "/callback?code=" + strings.Repeat("A", 40) + "&state=nonsense", 400},
 		{"GET", "/callback?code=a&code=b&state=c&state=d", 400},
 		{"GET", "/nowhere", 404},
-		{"POST", "/exchange", 404},
+		{"POST", "/exchange", 400},
 		{"POST", "/login", 405},
 		{"PUT", "/logout", 405},
 		{"GET", "/members/nobody/token", x.stranger()},

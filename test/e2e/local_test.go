@@ -49,7 +49,7 @@ func oneMachine(t *testing.T, key *rsa.PrivateKey, promised *contract.Contract, 
 	must(t, os.WriteFile(path("linkedin.json"), []byte(`{"client_id":"`+app.ClientID+`","client_secret":"`+app.Secret+`"}`), 0o600))
 	logs, sent := new(e2e.Log), new(types)
 	m, err := local.Open(t.Context(), local.Config{BaseURL: base, Scopes: []string{"openid", "profile", "email", "w_member_social"},
-		LinkedInURL: linkedIn, APIURL: linkedIn, Issuer: linkedIn + "/oauth",
+		LinkedInURL: linkedIn, APIURL: linkedIn, Issuer: linkedIn + "/oauth", SDKExchange: linkedIn + "/uas/oauth/accessToken",
 		Store: path("keepin.db"), Credentials: path("linkedin.json"), Keys: path("keys.json"), BackendKey: path("backend-key"),
 		Events: sent.send, PictureOrigins: []string{linkedIn}, Now: clock.Now,
 		Sleep: func(_ context.Context, d time.Duration) error { time.Sleep(d / 20); return nil }, // the clock stands still meanwhile

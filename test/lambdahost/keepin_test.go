@@ -269,6 +269,7 @@ func open(t *testing.T, tables, endpoint string, key *rsa.PrivateKey, change fun
 		Values: map[string]string{
 			"Table": s.table, "ClientSecret": s.secret, "Keyset": s.keysetID, "Scopes": "openid profile email w_member_social",
 			"BaseUrl": s.base, "LinkedInUrl": linkedIn, "LinkedInApiUrl": linkedIn, "AwsEndpointUrl": endpoint,
+			"SdkExchange": linkedIn + "/uas/oauth/accessToken",
 		},
 		Env: map[string]string{
 			"KEEPIN_TEST_CLOCK": e2e.Serve(t, e2e.Listen(t), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
