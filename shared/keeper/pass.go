@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"sync"
 	"time"
@@ -104,6 +105,9 @@ func (p *pass) shard(ctx context.Context, shard int) error {
 
 func (p *pass) one(ctx context.Context, id MemberID) {
 	g, err := p.k.work(ctx, id, nobody, p.gate)
+	if errors.Is(err, errNothing) || errors.Is(err, errNotYet) {
+		p.k.tidy(ctx, g)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -116,5 +120,22 @@ func (p *pass) one(ctx context.Context, id MemberID) {
 	}
 	if err == nil && !g.Due.IsZero() {
 		p.report.Lag = max(p.report.Lag, p.k.now().Sub(g.Due))
+	}
+}
+
+// tidy moves a grant that the index named in vain to where it belongs there, or
+// else each pass would read it again: one that nothing is due for any more, or
+// that has ended (a store may take days to remove it). Where the write fails, the
+// next pass comes by.
+func (k *Keeper) tidy(ctx context.Context, g Grant) {
+	now := k.now()
+	switch {
+	case g.Member == "": // nobody looked
+	case g.Rev == "":
+		// Put takes what has ended for nothing; what this leaves has ended too (by
+		// anybody's clock), and is never due.
+		_ = k.Store.Put(ctx, Grant{Member: g.Member, ExpiresAt: now.Add(-day), Rev: rand.Text()}, "")
+	case !g.Due.IsZero() && !g.Due.After(now):
+		_, _ = k.updateFrom(ctx, g, 1, func(*Grant) error { return nil })
 	}
 }

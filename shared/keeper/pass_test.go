@@ -93,3 +93,49 @@ func TestPassReadsABlockedShardOnce(t *testing.T) {
 		}
 	}
 }
+
+// What the index names in vain is read by one pass, and by no other.
+func TestPassReadsInVainOnce(t *testing.T) {
+	w := newWorld(t, nil)
+	end := w.clock.Now().Add(90 * day)
+	for what, c := range map[string]struct {
+		change func(*keeper.Grant)
+		after  time.Duration
+		left   bool
+	}{
+		// It died, and for 90 days nobody could be told.
+		"ended": {func(g *keeper.Grant) {
+			*g = keeper.Grant{Member: g.Member, Rev: g.Rev, Generation: "g", Status: keeper.Reconnect, Due: end.Add(-time.Hour), ExpiresAt: end,
+				Outbox: keeper.Outbox{Events: []keeper.Event{{ID: "e", At: t0}}, Count: 9, RetryAt: end.Add(-time.Hour)}}
+		}, 91 * day, false},
+		"never due": {func(g *keeper.Grant) {
+			*g = keeper.Grant{Member: g.Member, Rev: g.Rev, Generation: "g", Status: keeper.SignedOut, Due: g.Due}
+		}, 0, true},
+		// A refresh was due, and by then the refresh token had ended.
+		"due later": {func(g *keeper.Grant) {
+			g.Refresh.ExpiresAt, g.Access.ExpiresAt, g.CheckedAt = w.clock.Now(), w.clock.Now().Add(50*day), w.clock.Now()
+			g.Announced = keeper.Notice{Days: 1, Deadline: w.clock.Now()}
+		}, 0, true},
+	} {
+		w := newWorld(t, nil)
+		var id keeper.MemberID
+		w.stock(t, 1, func(g *keeper.Grant) { c.change(g); id = g.Member })
+		w.clock.Advance(c.after)
+		store := &reads{Store: w.store}
+		k := w.keeper(t, func(cfg *keeper.Config) { cfg.Store = store })
+		for pass, want := range []reads{{names: 1, gets: 1, puts: 1}, {}} {
+			*store = reads{Store: w.store}
+			r, err := k.Pass(t.Context(), keeper.Range{From: 0, To: 15})
+			if err != nil || r.Done+r.Failed > 0 {
+				t.Errorf("%s, pass %d: %+v, %v", what, pass+1, r, err)
+			}
+			if store.names != want.names || store.gets != want.gets || store.puts != want.puts {
+				t.Errorf("%s, pass %d: %d names and %d grants read, %d written, want %d, %d and %d",
+					what, pass+1, store.names, store.gets, store.puts, want.names, want.gets, want.puts)
+			}
+		}
+		if _, err := w.store.Get(t.Context(), id); (err == nil) != c.left {
+			t.Errorf("%s: afterwards: %v", what, err)
+		}
+	}
+}

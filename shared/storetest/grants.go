@@ -430,6 +430,22 @@ func dueNamesOnlyItsShard(b *bench) {
 	}
 }
 
+// A pass takes what has ended out of the index, by a grant over it that has
+// ended too and is never due.
+func dueForgetsWhatHasEnded(b *bench) {
+	end := start.Add(time.Hour)
+	old := b.put(keeper.Grant{Member: member(0), Due: start, ExpiresAt: end}, "")
+	b.clock.set(end)
+	b.put(keeper.Grant{Member: old.Member, ExpiresAt: end.Add(-24 * time.Hour)}, "")
+	if got := b.due(old.Member, end, 10); len(got) != 0 {
+		b.Errorf("Due: got %v, want none", got)
+	}
+	_, err := b.Get(b.Context(), old.Member)
+	b.is("Get", err, keeper.ErrNotFound)
+	next := b.put(keeper.Grant{Member: old.Member, Due: end}, "")
+	b.same("the next", b.get(old.Member), next)
+}
+
 func dueTellsWhen(b *bench) {
 	g := b.put(keeper.Grant{Member: member(0), Due: start.Add(time.Microsecond).In(time.FixedZone("east", 3600))}, "")
 	want := []keeper.Nominee{{Member: g.Member, Due: start.Add(time.Microsecond)}}

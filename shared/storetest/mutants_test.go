@@ -303,6 +303,14 @@ var mutants = []mutant{
 			return ns[:min(limit, len(ns))]
 		}}
 	}},
+	{"due: a grant that has ended already is not written", "DueForgetsWhatHasEnded", func(b *base) storetest.Stores {
+		return &putting{b, func(ctx context.Context, g keeper.Grant, old string) error {
+			if !g.ExpiresAt.IsZero() && !g.ExpiresAt.After(b.now()) {
+				return nil
+			}
+			return b.Put(ctx, g, old)
+		}}
+	}},
 	{"due: behind the time, not the nominee", "DueReadsOnBehindANominee", func(b *base) storetest.Stores {
 		return &reading{b, func(_ int, after keeper.Nominee, _ int, all []keeper.Nominee) []keeper.Nominee {
 			return slices.DeleteFunc(all, func(n keeper.Nominee) bool { return !n.Due.After(after.Due) && after != keeper.Nominee{} })

@@ -69,6 +69,7 @@ var cases = []struct {
 	{"DueMovesWithTheGrant", dueMovesWithTheGrant},
 	{"DueNamesOnlyItsShard", dueNamesOnlyItsShard},
 	{"DueTellsWhen", dueTellsWhen},
+	{"DueForgetsWhatHasEnded", dueForgetsWhatHasEnded},
 	{"DueReadsOnBehindANominee", dueReadsOnBehindANominee},
 	{"DueReadsOnBehindWhatIsGone", dueReadsOnBehindWhatIsGone},
 
