@@ -1,0 +1,4 @@
+package bounds
+
+// Life is how long one call may take.
+const Life = life
