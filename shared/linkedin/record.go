@@ -125,8 +125,22 @@ var shaped = regexp.MustCompile(`eyJ[\w-]*\.[\w-]*(?:\.[\w-]*)?` +
 // scrub copies at most limit bytes of text without the secrets in it.
 func scrub(text string, needles []needle, limit int) string {
 	var out strings.Builder
+	var begins [256]bool // what a needle may begin with
+	for _, b := range []byte(encoders) {
+		begins[b] = true
+	}
+	for _, needle := range needles {
+		begins[needle.form[0]] = true
+	}
+	layers := 4
+	if !strings.ContainsAny(text, encoders) {
+		layers = 1 // as it is, and no other way
+	}
 	for i := 0; i < len(text) && out.Len() < limit+maxText; { // more than limit: a shape must not be cut before it is seen
-		name, n := find(text[i:], needles)
+		name, n := "", 0
+		if begins[text[i]] {
+			name, n = find(text[i:], needles, layers)
+		}
 		if n == 0 {
 			name, n = text[i:i+1], 1
 		}
@@ -137,10 +151,13 @@ func scrub(text string, needles []needle, limit int) string {
 	return strings.ToValidUTF8(clean[:min(len(clean), limit)], "")
 }
 
+// encoders are what an encoded byte begins with: of URLs, JSON and HTML.
+const encoders = `%+\&`
+
 // find returns the needle that text begins with, and its length there.
-func find(text string, needles []needle) (name string, n int) {
+func find(text string, needles []needle, layers int) (name string, n int) {
 	for _, needle := range needles {
-		for layers := range 4 {
+		for layers := range layers {
 			if n := match(text, needle.form, layers); n > 0 {
 				return needle.name, n
 			}
@@ -200,9 +217,11 @@ func unit(text string, layers int) (b byte, n int) {
 	for ; layers > 0 && b == '%' && code(n, 2); layers-- {
 		continue
 	}
-	if end := strings.IndexByte(text[n:min(len(text), n+10)], ';'); b == '&' && end > 0 {
-		if s := html.UnescapeString("&" + text[n:n+end+1]); len(s) == 1 {
-			return s[0], n + end + 1
+	if b == '&' {
+		if end := strings.IndexByte(text[n:min(len(text), n+10)], ';'); end > 0 {
+			if s := html.UnescapeString("&" + text[n:n+end+1]); len(s) == 1 {
+				return s[0], n + end + 1
+			}
 		}
 	}
 	return b, n
