@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -181,8 +182,11 @@ func (c *Contract) headers(want *openapi3.Response, res *http.Response) error {
 			return fmt.Errorf("header %s is not in the contract", name)
 		}
 	}
-	if policy := res.Header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none'; ") {
-		return fmt.Errorf("Content-Security-Policy is %q", policy)
+	policy := res.Header.Get("Content-Security-Policy")
+	for _, want := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"} {
+		if !slices.Contains(strings.Split(policy, "; "), want) {
+			return fmt.Errorf("Content-Security-Policy is %q, without %s", policy, want)
+		}
 	}
 	return nil
 }
