@@ -181,9 +181,17 @@ func TestTransactionIsBoundToItsCookieName(t *testing.T) {
 	tx := b.begin(jar, usual())
 	b.begin(other, usual())
 	name, _ := only(jar)
-	_, value := only(other)
+	from, value := only(other)
 	if _, err := b.Resume(httptest.NewRecorder(), request(name+"="+value), tx.State.Reveal()); !errors.Is(err, session.ErrState) {
 		t.Errorf("a moved transaction: %v, want ErrState", err)
+	}
+	// It is the seal that says so, whatever the state inside.
+	sealed, err := base64.RawURLEncoding.DecodeString(value)
+	b.must(err)
+	for owner, opens := range map[string]bool{from: true, name: false, "": false} {
+		if _, err := b.sealer.Open(t.Context(), sealed, keeper.PurposeTransaction, owner); (err == nil) != opens {
+			t.Errorf("%s under the name %q: %v", from, owner, err)
+		}
 	}
 }
 
