@@ -40,6 +40,10 @@ var operations = map[string]struct {
 		_, err := c.Identify(ctx, secret.New(accessToken))
 		return err
 	}},
+	"sdk_exchange": {sdkPath, func(ctx context.Context, c *linkedin.Client) error {
+		_, _, err := c.ExchangeSDK(ctx, secret.New(sdkCookie(nil)))
+		return err
+	}},
 	"revoke": {revokePath, func(ctx context.Context, c *linkedin.Client) error {
 		return c.Revoke(ctx, secret.New(accessToken))
 	}},
@@ -111,6 +115,24 @@ func TestEveryRefusalHasItsClass(t *testing.T) {
 		{"refresh exchange", 201, `{"access_token":"AQabc","expires_in":100}`, keeper.ClassUnknown},
 		{"refresh exchange", 999, "", keeper.ClassUnknown},
 
+		// The JavaScript SDK's token.
+		{"sdk_exchange", 401, "oauth_problem=token_rejected", keeper.ClassMember},
+		{"sdk_exchange", 401, "oauth_problem=token_expired&oauth_problem_advice=x", keeper.ClassMember},
+		{"sdk_exchange", 400, "oauth_problem=token_revoked", keeper.ClassMember},
+		{"sdk_exchange", 401, "oauth_problem=token_used", keeper.ClassMember},
+		{"sdk_exchange", 401, "oauth_problem=signature_invalid", keeper.ClassApplication},
+		{"sdk_exchange", 401, "oauth_problem=consumer_key_unknown", keeper.ClassApplication},
+		{"sdk_exchange", 401, "oauth_problem=consumer_key_rejected", keeper.ClassApplication},
+		{"sdk_exchange", 401, "oauth_problem=timestamp_refused", keeper.ClassUnknown},
+		{"sdk_exchange", 401, "oauth_problem=nonce_used", keeper.ClassUnknown},
+		{"sdk_exchange", 403, "oauth_problem=token_rejected", keeper.ClassUnknown},
+		{"sdk_exchange", 401, "", keeper.ClassUnknown},
+		{"sdk_exchange", 401, html, keeper.ClassUnknown},
+		{"sdk_exchange", 404, html, keeper.ClassUnknown},
+		{"sdk_exchange", 410, api(410, 0, "", "This resource is no longer available under v1 APIs"), keeper.ClassUnknown},
+		{"sdk_exchange", 200, "oauth_problem=token_rejected", keeper.ClassUnknown},
+		{"sdk_exchange", 200, oauth("invalid_grant", ""), keeper.ClassUnknown},
+
 		// Introspection.
 		{"introspect revoke", 401, "", keeper.ClassApplication},
 		{"introspect revoke", 401, oauth("invalid_client", ""), keeper.ClassApplication},
@@ -157,21 +179,21 @@ func TestEveryRefusalHasItsClass(t *testing.T) {
 		{"userinfo", 200, `{"SUB":"a"}`, keeper.ClassUnknown},
 
 		// Whatever was asked.
-		{"exchange refresh introspect userinfo revoke", 429, "", keeper.ClassBusy},
-		{"exchange refresh introspect userinfo revoke", 429, oauth("invalid_client", dead), keeper.ClassBusy},
-		{"exchange refresh introspect userinfo revoke", 429, html, keeper.ClassBusy},
-		{"exchange refresh introspect userinfo revoke", 500, api(500, 65601, "REVOKED_ACCESS_TOKEN", "has been revoked"), keeper.ClassOutage},
-		{"exchange refresh introspect userinfo revoke", 500, oauth("invalid_grant", dead), keeper.ClassOutage},
-		{"exchange refresh introspect userinfo revoke", 502, html, keeper.ClassOutage},
-		{"exchange refresh introspect userinfo revoke", 503, "", keeper.ClassOutage},
-		{"exchange refresh introspect userinfo revoke", 504, "", keeper.ClassOutage},
+		{"exchange refresh introspect userinfo revoke sdk_exchange", 429, "", keeper.ClassBusy},
+		{"exchange refresh introspect userinfo revoke sdk_exchange", 429, oauth("invalid_client", dead), keeper.ClassBusy},
+		{"exchange refresh introspect userinfo revoke sdk_exchange", 429, html, keeper.ClassBusy},
+		{"exchange refresh introspect userinfo revoke sdk_exchange", 500, api(500, 65601, "REVOKED_ACCESS_TOKEN", "has been revoked"), keeper.ClassOutage},
+		{"exchange refresh introspect userinfo revoke sdk_exchange", 500, oauth("invalid_grant", dead), keeper.ClassOutage},
+		{"exchange refresh introspect userinfo revoke sdk_exchange", 502, html, keeper.ClassOutage},
+		{"exchange refresh introspect userinfo revoke sdk_exchange", 503, "", keeper.ClassOutage},
+		{"exchange refresh introspect userinfo revoke sdk_exchange", 504, "", keeper.ClassOutage},
 
 		// Broken successes.
-		{"exchange refresh introspect userinfo", 200, html, keeper.ClassOutage},
-		{"exchange refresh introspect userinfo", 200, "", keeper.ClassOutage},
-		{"exchange refresh introspect userinfo", 200, `{"access_token":"AQcut`, keeper.ClassOutage},
-		{"exchange refresh introspect userinfo", 200, `[]`, keeper.ClassOutage},
-		{"exchange refresh introspect userinfo", 200, `{"active":true,"sub":"a","access_token":"AQabc"} trailing`, keeper.ClassOutage},
+		{"exchange refresh introspect userinfo sdk_exchange", 200, html, keeper.ClassOutage},
+		{"exchange refresh introspect userinfo sdk_exchange", 200, "", keeper.ClassOutage},
+		{"exchange refresh introspect userinfo sdk_exchange", 200, `{"access_token":"AQcut`, keeper.ClassOutage},
+		{"exchange refresh introspect userinfo sdk_exchange", 200, `[]`, keeper.ClassOutage},
+		{"exchange refresh introspect userinfo sdk_exchange", 200, `{"active":true,"sub":"a","access_token":"AQabc"} trailing`, keeper.ClassOutage},
 	} {
 		for op := range strings.FieldsSeq(row.operations) {
 			u := newUpstream(t)

@@ -441,8 +441,9 @@ func TestAnotherProvidersPathsAreUsed(t *testing.T) {
 		_, _ = io.WriteString(w, mustJSON(tokenAnswer().with(object{"id_token": u.idToken()})))
 	})
 	u.answer("/op/jwks", 200, keySetOf(signerOne()))
-	u.answer("/op/introspect", 200, `{"active":true,"scope":"a b"}`)
-	u.answer("/op/me", 200, `{"sub":"782bbtaQ"}`)
+	u.answer("/op/introspect", 200, `{"active":true,"scope":"a b","client_id":"`+clientID+`"}`)
+	u.answer("/op/me", 200, `{"sub":"`+sdkMember+`"}`)
+	u.answer(sdkPath, 200, mustJSON(tokenAnswer()))
 	u.answer("/op/revoke", 200, "")
 	u.answer(keysPath, 500, "")
 	c := u.client(t, func(cfg *linkedin.Config) {

@@ -24,7 +24,7 @@ import (
 var canaries = map[string]string{
 	"client secret": clientSecret, "previous secret": previousSecret, "access token": accessToken,
 	"refresh token": refreshToken, "code": authCode, "state": "canary-state-0123456789",
-	"nonce": "canary/nonce=0??>>~~>>9", "verifier": "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+	"SDK token": "AQJcanarySDK-token_0123456789.ef", "nonce": "canary/nonce=0??>>~~>>9", "verifier": "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
 	"e-mail": "ada@canary.example", "short token": "odd%2541%25+s", "new token": "AQUcanaryUnknownToken-0123456789_0123456789",
 }
 
@@ -135,7 +135,7 @@ func TestNoErrorAndNoRecordHoldsASecret(t *testing.T) {
 					_, _ = io.WriteString(w, all.String()[:all.Len()-8])
 				}
 			}
-			for _, path := range []string{tokenPath, inspectPath, revokePath, userPath} {
+			for _, path := range []string{tokenPath, inspectPath, revokePath, userPath, sdkPath} {
 				u.handle(path, echo)
 			}
 			c := u.client(t, func(cfg *linkedin.Config) {
@@ -150,7 +150,8 @@ func TestNoErrorAndNoRecordHoldsASecret(t *testing.T) {
 			}
 			_, e1 := c.Refresh(t.Context(), secret.New(refreshToken))
 			_, _, e2 := c.Exchange(t.Context(), secret.New(authCode), a)
-			for i, err := range append(errs, e1, e2) {
+			_, _, e3 := c.ExchangeSDK(t.Context(), secret.New(sdkCookie(object{"access_token": canaries["SDK token"]})))
+			for i, err := range append(errs, e1, e2, e3) {
 				if err == nil && where == 2 {
 					continue // any 200 is a revocation
 				}
@@ -177,7 +178,7 @@ func TestNoErrorAndNoRecordHoldsASecret(t *testing.T) {
 // known: what the call that failed had in hand, or what has a shape.
 func known(failed *keeper.CallError, call int, leak string) bool {
 	has := map[string][]string{
-		"exchange": {"code", "state", "nonce", "verifier"}, "refresh": {"refresh token"},
+		"exchange": {"code", "state", "nonce", "verifier"}, "refresh": {"refresh token"}, "sdk_exchange": {"SDK token"},
 	}[failed.Record.Operation]
 	if call < 3 {
 		has = append(has, "access token")
@@ -248,7 +249,7 @@ func TestARecordHoldsWhatLinkedInsSupportAsksFor(t *testing.T) {
 
 func TestABrokenSuccessIsRecordedAsLengthAndFingerprint(t *testing.T) {
 	body := `{"name":"Ada Canary","access_token":`
-	for _, op := range []string{"exchange", "refresh", "introspect", "userinfo"} {
+	for _, op := range []string{"exchange", "refresh", "introspect", "userinfo", "sdk_exchange"} {
 		u := newUpstream(t)
 		u.answer(operations[op].path, 200, body)
 		got := callError(t, operations[op].call(t.Context(), u.client(t))).Record.ResponseBody

@@ -44,7 +44,7 @@ var (
 	errSDKSignature = trouble{keeper.ClassMember, "the SDK's cookie is not signed by LinkedIn"}
 	errNoSDK        = trouble{keeper.ClassUnknown, "no address to exchange the SDK's tokens at"}
 	errOAuth1       = trouble{keeper.ClassUnknown, "LinkedIn exchanged the SDK's token for one of OAuth 1.0a, which keepin cannot use"}
-	errNotIssued    = trouble{keeper.ClassUnknown, "the answer is neither JSON nor a form"}
+	errNotIssued    = trouble{keeper.ClassOutage, "the answer is neither JSON nor a form"}
 	errNotOurs      = trouble{keeper.ClassUnknown, "the token that LinkedIn gave for the SDK's is not ours"}
 	errNotTheirs    = trouble{keeper.ClassUnknown, "the token that LinkedIn gave for the SDK's is another member's"}
 	errNotYet       = trouble{keeper.ClassOutage, "LinkedIn does not honour the new token yet"}
@@ -200,7 +200,7 @@ func (c *call) postSigned(ctx context.Context, address string, conf *oauth2.Conf
 		{"oauth_timestamp", strconv.FormatInt(c.start.Unix(), 10)},
 		{"oauth_version", "1.0"},
 	}
-	signature := base64.StdEncoding.EncodeToString(hmacSHA1(percent(conf.ClientSecret)+"&", signatureBase(address, params, form)))
+	signature := oauth1Signature(conf.ClientSecret, signatureBase(address, params, form))
 	c.known = append(c.known, secret.New(signature))
 	header := "OAuth "
 	for _, p := range append(params, [2]string{"oauth_signature", signature}) {
@@ -210,6 +210,12 @@ func (c *call) postSigned(ctx context.Context, address string, conf *oauth2.Conf
 		"Content-Type": {"application/x-www-form-urlencoded"}, "Accept": {"application/json"},
 		"Authorization": {strings.TrimSuffix(header, ", ")},
 	})
+}
+
+// oauth1Signature signs a base with a client secret and no token secret (RFC
+// 5849, section 3.4.2).
+func oauth1Signature(clientSecret, base string) string {
+	return base64.StdEncoding.EncodeToString(hmacSHA1(percent(clientSecret)+"&", base))
 }
 
 // signatureBase is the text that is signed (RFC 5849, section 3.4.1), of a POST
@@ -258,17 +264,23 @@ func readSDKTokens(body []byte) (tokenAnswer, error) {
 	return readTokenMembers(members)
 }
 
-// formObject reads a form as if it were a JSON object of strings.
+// formObject reads a form as if it were a JSON object of strings. A page or half
+// a JSON object would pass for one, but for its names.
 func formObject(body []byte) (map[string]json.RawMessage, error) {
 	form, err := url.ParseQuery(strings.TrimSpace(string(body)))
+	if err != nil || len(form) == 0 {
+		return nil, errNotIssued
+	}
 	members := map[string]json.RawMessage{}
 	for name, values := range form {
-		if len(values) != 1 {
+		if len(values) != 1 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "" {
 			return nil, errNotIssued
 		}
-		members[name], _ = json.Marshal(values[0])
+		if members[name], err = json.Marshal(values[0]); err != nil {
+			return nil, errNotIssued
+		}
 	}
-	return members, err
+	return members, nil
 }
 
 // proveClient insists that introspection knows a live token of this client, and

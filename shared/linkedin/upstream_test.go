@@ -32,6 +32,7 @@ const (
 	revokePath  = "/oauth/v2/revoke"
 	keysPath    = "/oauth/openid/jwks"
 	userPath    = "/v2/userinfo"
+	sdkPath     = "/uas/oauth/accessToken"
 )
 
 // Secrets with every character that an encoding may change.
@@ -140,7 +141,7 @@ func (u *upstream) client(t *testing.T, change ...func(*linkedin.Config)) *linke
 func config(address string) linkedin.Config {
 	return linkedin.Config{
 		LinkedInURL: address, APIURL: address, Issuer: address + "/oauth", RedirectURL: redirectURL,
-		Scopes: []string{"openid", "profile", "email"},
+		Scopes: []string{"openid", "profile", "email"}, SDKExchange: address + sdkPath,
 		Credentials: func(context.Context, bool) (linkedin.Credentials, error) {
 			return linkedin.Credentials{ClientID: clientID, Secret: secret.New(clientSecret)}, nil
 		},
