@@ -66,11 +66,12 @@ func (k *Keeper) tellIncidents(ctx context.Context, gate *gate) {
 // incident is the stored incident, or a new one where its item was lost.
 func (k *Keeper) incident(ctx context.Context, o OpenIncident) Incident {
 	all, err := k.Desk.Incidents(ctx, o.Since)
-	if err == nil {
-		for _, i := range all {
-			if i.ID == o.ID {
-				return i
-			}
+	if err != nil {
+		k.Log.Error("the store failed", "operation", "incidents", "error", err.Error())
+	}
+	for _, i := range all {
+		if i.ID == o.ID {
+			return i
 		}
 	}
 	return Incident{ID: o.ID, Cause: o.Cause, OpenedAt: o.Since}
