@@ -9,10 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"github.com/keepin/keepin/shared/keeper"
-	"github.com/keepin/keepin/shared/linkedinsim"
 )
 
 func TestDeployedStack(t *testing.T) {
@@ -26,6 +23,7 @@ func TestDeployedStack(t *testing.T) {
 		{"AMemberSignsInAndOut", signsInAndOut},
 		{"OnlyAPermittedRoleGetsATOken", onlyThePermitted},
 		{"TheScheduleRefreshes", scheduleRefreshes},
+		{"EveryStatementOfEveryRoleIsNeeded", everyStatementIsNeeded},
 	} {
 		if !t.Run(c.name, func(t *testing.T) { c.run(t, s) }) {
 			for id := range s.resources(t, s.name, "AWS::Logs::LogGroup") {
@@ -107,40 +105,6 @@ func onlyThePermitted(t *testing.T, s *stack) {
 	if a := b.do(t, "GET", path, signedBy(t, wrong)); a.StatusCode != http.StatusForbidden {
 		t.Errorf("signed with another key: %d %s", a.StatusCode, a.body)
 	}
-}
-
-// signedBy makes a request the back end's.
-func signedBy(t testing.TB, who aws.Credentials) func(*http.Request) {
-	return func(r *http.Request) { sign(t, r, who, "execute-api", nil) }
-}
-
-// accessToken is a member's, as the back end gets it.
-func (s *stack) accessToken(t testing.TB, id keeper.MemberID) string {
-	t.Helper()
-	a := s.browser().do(t, "GET", "/members/"+string(id)+"/token?min_seconds=0", signedBy(t, root(t)))
-	var k struct {
-		Token string `json:"access_token"`
-	}
-	if a.StatusCode != http.StatusOK || json.Unmarshal([]byte(a.body), &k) != nil || k.Token == "" {
-		t.Fatalf("no token: %d %s", a.StatusCode, a.body)
-	}
-	return k.Token
-}
-
-// signInDue signs a new member in with tokens that are due at once, and from
-// then on LinkedIn gives them 60 days.
-func (b *browser) signInDue(t testing.TB) keeper.MemberID {
-	t.Helper()
-	b.sim.SetSwitches(func(s *linkedinsim.Switches) { s.AccessLifetime = time.Second })
-	defer b.sim.SetSwitches(func(s *linkedinsim.Switches) { s.AccessLifetime = 0 })
-	return b.signIn(t)
-}
-
-// refreshed reports whether a member has a token of 60 days.
-func (s *stack) refreshed(t testing.TB, id keeper.MemberID) bool {
-	t.Helper()
-	g := s.grant(t, id)
-	return max(g.Access.ExpiresAt.Unix(), g.Fresh.ExpiresAt.Unix()) > time.Now().Add(50*24*time.Hour).Unix()
 }
 
 func scheduleRefreshes(t *testing.T, s *stack) {

@@ -2,15 +2,19 @@ package aws_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/keepin/keepin/shared/dynamo"
 	"github.com/keepin/keepin/shared/keeper"
@@ -29,8 +33,9 @@ type stack struct {
 	sim      *linkedinsim.Sim
 	app      linkedinsim.App
 	table    *dynamo.Table // as the account's root user sees it
-	members  atomic.Int64
-	settings []string // parameters
+	queue    string        // what came to the bus waits here
+	events   []string      // and is noted here, as "type subject"
+	settings []string      // parameters
 }
 
 const minute = 2 * time.Second // the schedule's
@@ -124,7 +129,7 @@ func (b *browser) callback(t testing.TB, login, member string) answer {
 // newMember is somebody at LinkedIn who never signed in.
 func (s *stack) newMember(t testing.TB) string {
 	t.Helper()
-	key := "member" + string(rune('a'+s.members.Load()/26%26)) + string(rune('a'+s.members.Add(1)%26))
+	key := "member-" + rand.Text()
 	must(t, s.sim.AddMember(linkedinsim.Member{Key: key, Name: "Member " + key, GivenName: "Member", FamilyName: key, Email: key + "@example.com", LoggedIn: true}))
 	return key
 }
@@ -215,4 +220,108 @@ func (s *stack) pauseSchedule(t testing.TB, stop bool) {
 			t.Fatalf("scheduler:UpdateSchedule: %d %s", status, body)
 		}
 	}
+}
+
+// token asks for a member's token as the back end does.
+func (s *stack) token(t testing.TB, id keeper.MemberID) answer {
+	t.Helper()
+	return s.browser().do(t, "GET", "/members/"+string(id)+"/token?min_seconds=0", signedBy(t, root(t)))
+}
+
+// accessToken is a member's, as the back end gets it.
+func (s *stack) accessToken(t testing.TB, id keeper.MemberID) string {
+	t.Helper()
+	a := s.token(t, id)
+	var k struct {
+		Token string `json:"access_token"`
+	}
+	if a.StatusCode != http.StatusOK || json.Unmarshal([]byte(a.body), &k) != nil || k.Token == "" {
+		t.Fatalf("no token: %d %s", a.StatusCode, a.body)
+	}
+	return k.Token
+}
+
+// signedBy makes a request the back end's.
+func signedBy(t testing.TB, who aws.Credentials) func(*http.Request) {
+	return func(r *http.Request) { sign(t, r, who, "execute-api", nil) }
+}
+
+// signInDue signs a new member in with a token of one second; those that
+// LinkedIn gives later have 60 days.
+func (b *browser) signInDue(t testing.TB) keeper.MemberID {
+	t.Helper()
+	b.sim.SetSwitches(func(s *linkedinsim.Switches) { s.AccessLifetime = time.Second })
+	defer b.sim.SetSwitches(func(s *linkedinsim.Switches) { s.AccessLifetime = 0 })
+	if a := b.callback(t, "/login", b.newMember(t)); a.StatusCode != http.StatusSeeOther {
+		t.Fatalf("the callback = %d %s", a.StatusCode, a.body)
+	}
+	return b.member(t)
+}
+
+// member is whose cookie the browser has.
+func (b *browser) member(t testing.TB) keeper.MemberID {
+	t.Helper()
+	u, err := url.Parse(b.out["Url"])
+	must(t, err)
+	for _, c := range b.client.Jar.Cookies(u) {
+		if c.Name == "__Host-keepin" {
+			id, _, _ := strings.Cut(c.Value, ".")
+			return keeper.MemberID(id)
+		}
+	}
+	t.Fatal("nobody is signed in")
+	return ""
+}
+
+// refreshed reports whether a member has a token of 60 days.
+func (s *stack) refreshed(t testing.TB, id keeper.MemberID) bool {
+	t.Helper()
+	g := s.grant(t, id)
+	return max(g.Access.ExpiresAt.Unix(), g.Fresh.ExpiresAt.Unix()) > time.Now().Add(50*24*time.Hour).Unix()
+}
+
+// sessions is how many a member has.
+func (s *stack) sessions(t testing.TB, id keeper.MemberID) int {
+	t.Helper()
+	var out struct{ Count int }
+	s.json(t, "dynamodb", "DynamoDB_20120810.Query", map[string]any{
+		"TableName": s.out["Table"], "KeyConditionExpression": "pk = :pk AND begins_with(sk, :s)",
+		"ExpressionAttributeValues": map[string]any{":pk": map[string]string{"S": "M#" + string(id)}, ":s": map[string]string{"S": "S#"}},
+	}, &out)
+	return out.Count
+}
+
+// watchBus has what comes to the bus put into a queue.
+func (s *stack) watchBus(t testing.TB) {
+	t.Helper()
+	if s.queue != "" {
+		return
+	}
+	var made struct {
+		QueueURL string `json:"QueueUrl"`
+	}
+	s.json(t, "sqs", "AmazonSQS.CreateQueue", map[string]any{"QueueName": "events"}, &made)
+	s.queue = made.QueueURL
+	bus := s.out["Bus"][strings.LastIndex(s.out["Bus"], "/")+1:]
+	s.json(t, "events", "AWSEvents.PutRule", map[string]any{"Name": "all", "EventBusName": bus, "EventPattern": `{"source":["keepin"]}`}, nil)
+	s.json(t, "events", "AWSEvents.PutTargets", map[string]any{"Rule": "all", "EventBusName": bus,
+		"Targets": []any{map[string]string{"Id": "queue", "Arn": "arn:aws:sqs:" + awstest.Region + ":000000000000:events"}}}, nil)
+}
+
+// told waits for an event about a subject.
+func (s *stack) told(t testing.TB, kind keeper.EventType, subject string) {
+	t.Helper()
+	eventually(t, string(kind)+" about "+subject, 2*time.Second, func() bool {
+		var got struct{ Messages []struct{ Body string } }
+		s.json(t, "sqs", "AmazonSQS.ReceiveMessage", map[string]any{"QueueUrl": s.queue, "MaxNumberOfMessages": 10}, &got)
+		for _, m := range got.Messages {
+			var e struct {
+				Type   keeper.EventType `json:"detail-type"`
+				Detail struct{ Subject string }
+			}
+			must(t, json.Unmarshal([]byte(m.Body), &e))
+			s.events = append(s.events, string(e.Type)+" "+e.Detail.Subject)
+		}
+		return slices.Contains(s.events, string(kind)+" "+subject)
+	})
 }
