@@ -29,6 +29,12 @@ prove:
 	KEEPIN_MODEL=full go test -timeout 40m -count 1 -run '$(SEARCH)' -v ./shared/keeper
 	KEEPIN_MUTANTS=1 go test -timeout 60m -count 1 -run Mutant -v ./shared/keeper
 
+# The tree is not touched: go test -overlay. ONLY=csrf tries those of that name.
+## make mutate    weaken the sign-in one line at a time; a named test must notice each
+.PHONY: mutate
+mutate: setup
+	KEEPIN_MUTATE=1 go test -timeout 90m -count 1 -run TestEveryMutantIsNoticed ./test/mutation -only '$(ONLY)'
+
 ## make check     formatting, vet, linters, go.mod, the template, known vulnerabilities
 .PHONY: check
 check: fmt-check lint tidy-check lint-template vuln
