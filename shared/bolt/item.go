@@ -182,6 +182,7 @@ type controlItem struct {
 	Breaker  breakerItem        `json:"breaker,omitzero"`
 	Brake    brakeItem          `json:"brake,omitzero"`
 	Outage   outageItem         `json:"outage,omitzero"`
+	Locked   lockedItem         `json:"locked,omitzero"`
 	PausedAt time.Time          `json:"paused_at,omitzero"`
 	Open     []openIncidentItem `json:"open,omitempty"`
 	Untold   []eventItem        `json:"untold,omitempty"`
@@ -200,6 +201,11 @@ type brakeItem struct {
 	At      time.Time         `json:"at,omitzero"`
 }
 
+type lockedItem struct {
+	Members []keeper.MemberID `json:"members,omitempty"`
+	At      time.Time         `json:"at,omitzero"`
+}
+
 type outageItem struct {
 	Since     time.Time `json:"since,omitzero"`
 	Count     int       `json:"count,omitempty"`
@@ -215,7 +221,7 @@ type openIncidentItem struct {
 
 func encodeControl(c keeper.Control) ([]byte, error) {
 	i := controlItem{
-		Breaker: breakerItem(c.Breaker), Brake: brakeItem(c.Brake), Outage: outageItem(c.Outage),
+		Breaker: breakerItem(c.Breaker), Brake: brakeItem(c.Brake), Outage: outageItem(c.Outage), Locked: lockedItem(c.Locked),
 		PausedAt: c.PausedAt, Rev: c.Rev,
 	}
 	for _, o := range c.Open {
@@ -230,7 +236,7 @@ func encodeControl(c keeper.Control) ([]byte, error) {
 	for n := range i.Untold {
 		whole(&i.Untold[n].At, &i.Untold[n].ReconnectBy)
 	}
-	whole(&i.Breaker.Since, &i.Breaker.Until, &i.Brake.At, &i.Outage.Since, &i.PausedAt)
+	whole(&i.Breaker.Since, &i.Breaker.Until, &i.Brake.At, &i.Outage.Since, &i.Locked.At, &i.PausedAt)
 	return encode(time.Time{}, i)
 }
 
@@ -240,7 +246,7 @@ func decodeControl(row []byte) (keeper.Control, error) {
 		return keeper.Control{}, err
 	}
 	c := keeper.Control{
-		Breaker: keeper.Breaker(i.Breaker), Brake: keeper.Brake(i.Brake), Outage: keeper.Outage(i.Outage),
+		Breaker: keeper.Breaker(i.Breaker), Brake: keeper.Brake(i.Brake), Outage: keeper.Outage(i.Outage), Locked: keeper.Locked(i.Locked),
 		PausedAt: i.PausedAt, Rev: i.Rev,
 	}
 	for _, o := range i.Open {

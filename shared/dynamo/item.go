@@ -222,15 +222,13 @@ func fromControl(c keeper.Control) item {
 	i.putTime("bs", c.Breaker.Since)
 	i.putTime("bu", c.Breaker.Until)
 	i.putInt("bn", int64(c.Breaker.Count))
-	var refused []string
-	for _, id := range c.Brake.Refused {
-		refused = append(refused, string(id))
-	}
-	i.putTexts("kr", refused)
+	i.putMembers("kr", c.Brake.Refused)
 	i.putTime("ka", c.Brake.At)
 	i.putTime("us", c.Outage.Since)
 	i.putInt("un", int64(c.Outage.Count))
 	i.putText("uo", c.Outage.Operation)
+	i.putMembers("lm", c.Locked.Members)
+	i.putTime("la", c.Locked.At)
 	i.putTime("pa", c.PausedAt)
 	var open []item
 	for _, o := range c.Open {
@@ -250,13 +248,11 @@ func toControl(verb string, i item) (keeper.Control, error) {
 	r := read(i)
 	c := keeper.Control{
 		Breaker:  keeper.Breaker{Class: keeper.Class(r.text("bc")), Since: r.time("bs"), Until: r.time("bu"), Count: r.int("bn")},
-		Brake:    keeper.Brake{At: r.time("ka")},
+		Brake:    keeper.Brake{Refused: r.members("kr"), At: r.time("ka")},
 		Outage:   keeper.Outage{Since: r.time("us"), Count: r.int("un"), Operation: r.text("uo")},
+		Locked:   keeper.Locked{Members: r.members("lm"), At: r.time("la")},
 		PausedAt: r.time("pa"),
 		Rev:      r.text("r"),
-	}
-	for _, id := range r.texts("kr") {
-		c.Brake.Refused = append(c.Brake.Refused, keeper.MemberID(id))
 	}
 	for _, m := range r.items("oi") {
 		c.Open = append(c.Open, keeper.OpenIncident{ID: m.text("i"), Cause: m.text("c"), Since: m.time("s"), Records: m.int("n")})
@@ -344,6 +340,14 @@ func (i item) putTexts(name string, ss []string) {
 		l = append(l, text(s))
 	}
 	i.putList(name, l)
+}
+
+func (i item) putMembers(name string, ids []keeper.MemberID) {
+	var ss []string
+	for _, id := range ids {
+		ss = append(ss, string(id))
+	}
+	i.putTexts(name, ss)
 }
 
 func (i item) putItems(name string, ms []item) {
@@ -476,6 +480,13 @@ func (r *reader) texts(name string) (ss []string) {
 		ss = append(ss, s.Value)
 	}
 	return ss
+}
+
+func (r *reader) members(name string) (ids []keeper.MemberID) {
+	for _, s := range r.texts(name) {
+		ids = append(ids, keeper.MemberID(s))
+	}
+	return ids
 }
 
 // items reads a list of maps.

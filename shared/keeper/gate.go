@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -136,6 +137,28 @@ func (k *Keeper) observe(ctx context.Context, gate *gate, id MemberID, operation
 func (k *Keeper) refused(ctx context.Context, gate *gate, id MemberID, record *Record) {
 	was, is := gate.change(ctx, func(c *Control) bool { return c.refused(k.now(), id) })
 	k.report(ctx, gate, was, is, record)
+}
+
+// locked lets a token of id's that does not open, or opens, work on the incident
+// of that. A worker who has not read the control item learns nothing from one that
+// opens: the next pass will.
+func (k *Keeper) locked(ctx context.Context, gate *gate, id MemberID, err error) {
+	f := func(c *Control) bool { return c.locked(k.now(), id) }
+	if err == nil {
+		if !gate.lockedOut(id) {
+			return
+		}
+		f = func(c *Control) bool { return c.unlocked(k.now(), id) }
+	}
+	ctx = context.WithoutCancel(ctx)
+	was, is := gate.change(ctx, f)
+	k.report(ctx, gate, was, is, nil)
+}
+
+func (g *gate) lockedOut(id MemberID) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Contains(g.control.Locked.Members, id)
 }
 
 // cancelled reports whether err came of a caller who went away.

@@ -317,7 +317,7 @@ func (k *Keeper) storeError(what string, err error) error {
 
 // open is what a caller of Token gets: t in the clear.
 func (k *Keeper) open(ctx context.Context, g Grant, t Token) (secret.String, Grant, error) {
-	clear, err := k.unseal(ctx, g, t, PurposeAccess)
+	clear, err := k.unseal(ctx, &gate{k: k}, g, t, PurposeAccess)
 	if err != nil {
 		return secret.String{}, g, fmt.Errorf("open the access token: %w", ErrUnavailable)
 	}
@@ -325,12 +325,18 @@ func (k *Keeper) open(ctx context.Context, g Grant, t Token) (secret.String, Gra
 	return clear, g, nil
 }
 
-// unseal opens a token of g's, and logs one that does not open.
-func (k *Keeper) unseal(ctx context.Context, g Grant, t Token, p Purpose) (secret.String, error) {
+// unseal opens a token of g's. One that does not open is logged, and an incident
+// of its own.
+func (k *Keeper) unseal(ctx context.Context, gate *gate, g Grant, t Token, p Purpose) (secret.String, error) {
 	clear, err := k.Sealer.Open(ctx, t.Sealed, p, string(g.Member))
-	if err != nil {
-		k.Log.Error("a token does not open", "member", string(g.Member), "error", err.Error())
+	if errors.Is(err, ErrUnavailable) || err != nil && ctx.Err() != nil {
+		k.Log.Error("the keys cannot be read", "error", err.Error())
+		return clear, err
 	}
+	if err != nil {
+		k.Log.Error("a token does not open", "member", string(g.Member), "purpose", string(p), "error", err.Error())
+	}
+	k.locked(ctx, gate, g.Member, err)
 	return clear, err
 }
 

@@ -605,7 +605,10 @@ func TestRefusesEverybodyForADay(t *testing.T) {
 		if err := w.sim.Fault(linkedinsim.Fault{Kind: linkedinsim.RefuseRefresh}); err != nil {
 			t.Fatal(err)
 		}
-		w.advance(t, day, time.Minute)
+		for range 24 {
+			w.Observe(t.Context(), "exchange", nil) // people sign in all the same
+			w.advance(t, time.Hour, time.Minute)
+		}
 		for _, id := range ids {
 			if g := w.grant(t, id); g.Status != keeper.Active || g.Refresh.IsZero() {
 				t.Errorf("dead %t: a member was lost: %s", dead, brief(g))

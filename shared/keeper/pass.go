@@ -45,7 +45,9 @@ func (k *Keeper) Pass(ctx context.Context, shards Range) (Report, error) {
 		s := shards.From + (int(k.now().Unix()/60%Shards)+i)%n
 		failed = errors.Join(failed, p.shard(ctx, s))
 	}
-	p.report.Blocked = p.gate.control.Blocked(k.now())
+	was, is := p.gate.change(ctx, func(c *Control) bool { return c.forget(k.now()) })
+	k.report(ctx, p.gate, was, is, nil)
+	p.report.Blocked = is.Blocked(k.now())
 	return p.report, failed
 }
 

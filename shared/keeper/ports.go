@@ -57,6 +57,7 @@ type Control struct {
 	Breaker  Breaker        `json:"breaker,omitzero"`
 	Brake    Brake          `json:"brake,omitzero"`
 	Outage   Outage         `json:"outage,omitzero"`
+	Locked   Locked         `json:"locked,omitzero"`
 	PausedAt time.Time      `json:"paused_at,omitzero"` // zero: not paused
 	Open     []OpenIncident `json:"open,omitempty"`
 	Untold   []Event        `json:"untold,omitempty"` // of incidents opened and closed, not yet delivered
@@ -87,6 +88,14 @@ type Outage struct {
 	Operation string    `json:"operation"` // of the last of them
 }
 
+// Locked remembers up to 3 members of whom a token does not open, as where its
+// key was lost or pruned, or what is stored was damaged. Their incident is open
+// as long as there is one.
+type Locked struct {
+	Members []MemberID `json:"members"`
+	At      time.Time  `json:"at"` // when a token did not open last, within an hour
+}
+
 // OpenIncident is an incident that has not ended.
 type OpenIncident struct {
 	ID    string    `json:"id"`
@@ -100,7 +109,7 @@ type OpenIncident struct {
 // first records of it.
 type Incident struct {
 	ID       string    `json:"id"`
-	Cause    string    `json:"cause"` // application, busy, outage, brake, unknown
+	Cause    string    `json:"cause"` // application, outage, brake, keys, unknown:OPERATION
 	OpenedAt time.Time `json:"opened_at"`
 	ClosedAt time.Time `json:"closed_at,omitzero"` // zero: still open
 	Records  []Record  `json:"records,omitempty"`  // at most 3
@@ -186,8 +195,9 @@ const (
 )
 
 // Sealer encrypts for one purpose and one owner. A value that was changed, or
-// sealed for another purpose, owner or app, does not open; every such failure
-// is one and the same error.
+// sealed for another purpose, owner or app, or whose key is no more, does not
+// open; every such failure is one and the same error. One that is
+// ErrUnavailable says nothing of the value: the keys cannot be read now.
 type Sealer interface {
 	Seal(ctx context.Context, clear secret.String, purpose Purpose, owner string) ([]byte, error)
 	Open(ctx context.Context, sealed []byte, purpose Purpose, owner string) (secret.String, error)

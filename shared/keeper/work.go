@@ -106,7 +106,7 @@ func (k *Keeper) refresh(ctx context.Context, g Grant, lease string, need time.D
 		_, err := k.updateFrom(store, g, putTries, func(g *Grant) error { return g.Released(lease) })
 		return cmp.Or(overtakenIsFine(err), ErrUnavailable)
 	}
-	refresh, err := k.unseal(store, g, g.Refresh, PurposeRefresh)
+	refresh, err := k.unseal(store, gate, g, g.Refresh, PurposeRefresh)
 	if err != nil {
 		return k.fail(store, g, lease)
 	}
@@ -171,7 +171,7 @@ func (k *Keeper) refreshFailed(ctx context.Context, g Grant, lease string, revok
 func (k *Keeper) prove(ctx context.Context, g Grant, lease string, gate *gate) error {
 	store := context.WithoutCancel(ctx)
 	fresh := g.Fresh
-	clear, err := k.unseal(ctx, g, fresh, PurposeAccess)
+	clear, err := k.unseal(ctx, gate, g, fresh, PurposeAccess)
 	if err != nil {
 		return k.fail(store, g, lease)
 	}
@@ -272,7 +272,7 @@ func (k *Keeper) announce(ctx context.Context, g Grant) error {
 
 // inspect introspects t; g is whose it is.
 func (k *Keeper) inspect(ctx context.Context, g Grant, t Token, gate *gate) (Inspection, error) {
-	clear, err := k.unseal(ctx, g, t, PurposeAccess)
+	clear, err := k.unseal(ctx, gate, g, t, PurposeAccess)
 	if err != nil {
 		return Inspection{}, err
 	}
