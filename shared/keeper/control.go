@@ -13,6 +13,8 @@ const (
 	outageAfter  = 15 * time.Minute
 	outageCount  = 5
 	keepRecords  = 3 // of one incident
+	keepLocked   = 3
+	lockForgets  = day // a token that does not open is tried each 6 hours
 )
 
 // The causes of incidents.
@@ -20,6 +22,7 @@ const (
 	causeApplication = "application"
 	causeOutage      = "outage"
 	causeBrake       = "brake"
+	causeKeys        = "keys"
 	causeUnknown     = "unknown:" // and the operation
 )
 
@@ -154,6 +157,43 @@ func (c *Control) succeeded(now time.Time, operation string) (changed bool) {
 		changed = over && c.close(now, o.Cause) || changed
 	}
 	return changed
+}
+
+// locked takes in that a token of id does not open.
+func (c *Control) locked(now time.Time, id MemberID) (changed bool) {
+	if len(c.Locked.Members) == 0 {
+		c.open(now, causeKeys)
+	}
+	if n := len(c.Locked.Members); n < keepLocked && !slices.Contains(c.Locked.Members, id) {
+		c.Locked.Members, changed = append(slices.Clone(c.Locked.Members), id), true
+	}
+	if changed || now.Sub(c.Locked.At) >= time.Hour {
+		c.Locked.At, changed = now, true
+	}
+	return changed
+}
+
+// unlocked takes in that a token of id opens.
+func (c *Control) unlocked(now time.Time, id MemberID) (changed bool) {
+	if !slices.Contains(c.Locked.Members, id) {
+		return false
+	}
+	c.Locked.Members = slices.DeleteFunc(slices.Clone(c.Locked.Members), func(m MemberID) bool { return m == id })
+	if len(c.Locked.Members) == 0 {
+		c.Locked = Locked{}
+		c.close(now, causeKeys)
+	}
+	return true
+}
+
+// forget ends what nothing will: of the members who were locked out, nobody has
+// a token any more that is tried in vain. It is for the end of a pass.
+func (c *Control) forget(now time.Time) (changed bool) {
+	if len(c.Locked.Members) == 0 || c.Blocked(now) || now.Sub(c.Locked.At) < lockForgets {
+		return false
+	}
+	c.Locked = Locked{}
+	return c.close(now, causeKeys)
 }
 
 // open begins an incident. Where one of that cause is open, it counts the
