@@ -103,6 +103,7 @@ func (w *world) serve() {
 	w.must(err)
 	client, err := linkedin.New(linkedin.Config{
 		LinkedInURL: w.linkedIn, APIURL: w.linkedIn, Issuer: w.linkedIn + "/oauth", RedirectURL: site.RedirectURL(), Scopes: scopes,
+		SDKExchange: w.linkedIn + "/uas/oauth/accessToken",
 		Credentials: func(context.Context, bool) (linkedin.Credentials, error) {
 			return linkedin.Credentials{ClientID: app.ClientID, Secret: secret.New(app.Secret)}, nil
 		},
@@ -116,7 +117,8 @@ func (w *world) serve() {
 	sessions, err := session.New(session.Config{Store: store, Burns: store, Sealer: sealer, Secure: site.Secure()})
 	w.must(err)
 	inner = web.Mux(site, site.Path(), web.Routes{
-		Login: web.Login(site, sessions, client), Callback: web.Callback(site, sessions, client, k),
+		Login:    web.LoginBySDK(site, sessions, client, k, web.Login(site, sessions, client)),
+		Exchange: web.Exchange(site, sessions, client, k), Callback: web.Callback(site, sessions, client, k),
 		Validate: web.Validate(site, sessions), Account: web.Account(site, sessions), Badge: web.Badge(site),
 		Logout: web.Logout(site, sessions, k),
 	})

@@ -60,7 +60,7 @@ func TestAForeignPageCanNeitherSignAnybodyOutNorLookIn(t *testing.T) {
 			`; const i = document.createElement("input"); i.name = '{"cookie":"'; i.value = '"}'; f.append(i); document.body.append(f); f.submit()`
 	}
 	for _, origin := range []string{sameSite, otherSite} {
-		for _, path := range []string{"/logout"} {
+		for _, path := range []string{"/logout", "/exchange"} {
 			for _, c := range []struct {
 				what, script, want string
 				refused            int // by keepin; the rest never leaves the browser
