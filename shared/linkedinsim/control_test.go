@@ -174,7 +174,7 @@ func TestEveryKindHasAButton(t *testing.T) {
 	page := r.get("/_sim/", "").body
 	for _, kind := range []linkedinsim.Kind{linkedinsim.ResetBefore, linkedinsim.ResetAfter, linkedinsim.StallBefore, linkedinsim.StallAfter,
 		linkedinsim.Truncate, linkedinsim.WrongSecret, linkedinsim.RefuseRefresh, linkedinsim.NoExpiresIn, linkedinsim.ForeignTokenType,
-		linkedinsim.OtherSubject, linkedinsim.RotateKeys, linkedinsim.NoIDToken, linkedinsim.IDTokenIssuer, linkedinsim.IDTokenAudience,
+		linkedinsim.OtherSubject, linkedinsim.OtherApp, linkedinsim.RotateKeys, linkedinsim.NoIDToken, linkedinsim.IDTokenIssuer, linkedinsim.IDTokenAudience,
 		linkedinsim.IDTokenExpired, linkedinsim.IDTokenUnsigned, linkedinsim.IDTokenKeyID, linkedinsim.IDTokenSignature, linkedinsim.IDTokenSubject,
 		"500", "504", "429"} {
 		if !strings.Contains(page, `name="kind" value="`+string(kind)+`"`) {
