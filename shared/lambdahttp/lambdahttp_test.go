@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/keepin/keepin/shared/lambdahttp"
+	"github.com/keepin/keepin/test/bounds"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -511,7 +512,9 @@ func FuzzEvent(f *testing.F) {
 		}),
 	}
 	f.Fuzz(func(t *testing.T, event []byte) {
-		raw, err := function.Invoke(t.Context(), event)
+		var raw []byte
+		var err error
+		bounds.Check(t, func() { raw, err = function.Invoke(t.Context(), event) })
 		if err != nil {
 			t.Fatal(err)
 		}

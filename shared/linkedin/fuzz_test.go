@@ -14,6 +14,7 @@ import (
 	"github.com/keepin/keepin/shared/keeper"
 	"github.com/keepin/keepin/shared/linkedin"
 	"github.com/keepin/keepin/shared/secret"
+	"github.com/keepin/keepin/test/bounds"
 )
 
 const fuzzed = "https://www.linkedin.example"
@@ -74,7 +75,10 @@ func FuzzTokenAnswer(f *testing.F) {
 	f.Add(`{"access_token":"a","access_token":"b"}`)
 	f.Add(`{"access_token":"a","expires_in":0x10}`)
 	f.Fuzz(func(t *testing.T, body string) {
-		got, err := answering(t, tokenPath, 200, body).Refresh(t.Context(), secret.New(refreshToken))
+		c := answering(t, tokenPath, 200, body)
+		var got keeper.Tokens
+		var err error
+		bounds.Check(t, func() { got, err = c.Refresh(t.Context(), secret.New(refreshToken)) })
 		if err != nil {
 			if class := judged(t, err, body); class != keeper.ClassUnknown && class != keeper.ClassOutage {
 				t.Fatalf("a success was judged %s", class)
@@ -108,7 +112,9 @@ func FuzzTokenError(f *testing.F) {
 			return
 		}
 		echo := body + refreshToken + body + clientSecret + body
-		_, err := answering(t, tokenPath, status, body).Refresh(t.Context(), secret.New(refreshToken))
+		c := answering(t, tokenPath, status, body)
+		var err error
+		bounds.Check(t, func() { _, err = c.Refresh(t.Context(), secret.New(refreshToken)) })
 		class := judged(t, err, body)
 		dead := strings.Contains(strings.ToLower(body), "refresh token is invalid") || strings.Contains(strings.ToLower(body), "invalid_grant") ||
 			strings.Contains(body, `\`) // escaped
@@ -139,7 +145,10 @@ func FuzzIntrospection(f *testing.F) {
 		f.Add(body)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		got, err := answering(t, inspectPath, 200, body).Inspect(t.Context(), secret.New(accessToken))
+		c := answering(t, inspectPath, 200, body)
+		var got keeper.Inspection
+		var err error
+		bounds.Check(t, func() { got, err = c.Inspect(t.Context(), secret.New(accessToken)) })
 		if err != nil {
 			if class := judged(t, err, body); class != keeper.ClassUnknown && class != keeper.ClassOutage {
 				t.Fatalf("a success was judged %s", class)
@@ -166,7 +175,10 @@ func FuzzUserinfo(f *testing.F) {
 		f.Add(body)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		got, err := answering(t, userPath, 200, body).Identify(t.Context(), secret.New(accessToken))
+		c := answering(t, userPath, 200, body)
+		var got keeper.Identity
+		var err error
+		bounds.Check(t, func() { got, err = c.Identify(t.Context(), secret.New(accessToken)) })
 		if err != nil {
 			if class := judged(t, err, body); class != keeper.ClassUnknown && class != keeper.ClassOutage {
 				t.Fatalf("a success was judged %s", class)
@@ -198,7 +210,11 @@ func FuzzIDToken(f *testing.F) {
 			id = signerOne().sign(header, claims)
 		}
 		body := mustJSON(tokenAnswer().with(object{"id_token": id}))
-		who, tokens, err := answering(t, tokenPath, 200, body).Exchange(t.Context(), secret.New(authCode), authorization())
+		c := answering(t, tokenPath, 200, body)
+		var who keeper.Identity
+		var tokens keeper.Tokens
+		var err error
+		bounds.Check(t, func() { who, tokens, err = c.Exchange(t.Context(), secret.New(authCode), authorization()) })
 		if err != nil {
 			if class := judged(t, err, id); class != keeper.ClassUnknown || !tokens.Access.IsZero() {
 				t.Fatalf("an ID token was judged %s", class)
@@ -206,11 +222,11 @@ func FuzzIDToken(f *testing.F) {
 			return
 		}
 		var h struct{ Alg string }
-		var c struct {
+		var said struct {
 			Iss, Sub string
 			Exp, Iat float64
 		}
-		if !signed || json.Unmarshal([]byte(header), &h) != nil || h.Alg != "RS256" || json.Unmarshal([]byte(claims), &c) != nil {
+		if !signed || json.Unmarshal([]byte(header), &h) != nil || h.Alg != "RS256" || json.Unmarshal([]byte(claims), &said) != nil {
 			t.Fatalf("%q, %q was taken", header, claims)
 		}
 		if who.Subject == "" || !strings.Contains(claims, "iss") || !strings.Contains(claims, "exp") || !strings.Contains(claims, "iat") {
@@ -237,7 +253,8 @@ func FuzzKeys(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err = c.Exchange(t.Context(), secret.New(authCode), authorization()); err != nil {
+		bounds.Check(t, func() { _, _, err = c.Exchange(t.Context(), secret.New(authCode), authorization()) })
+		if err != nil {
 			if class := judged(t, err, ""); class != keeper.ClassOutage && class != keeper.ClassUnknown {
 				t.Fatalf("keys were judged %s", class)
 			}

@@ -15,6 +15,7 @@ import (
 	"github.com/keepin/keepin/shared/keeper"
 	"github.com/keepin/keepin/shared/seal"
 	"github.com/keepin/keepin/shared/secret"
+	"github.com/keepin/keepin/test/bounds"
 )
 
 // source is a keyset that can be replaced, can fail, and counts its readings.
@@ -439,7 +440,9 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{1, 0, 0, 0, 2})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		got, err := fx.Open(context.Background(), b, keeper.PurposeAccess, owner)
+		var got secret.String
+		var err error
+		bounds.Check(t, func() { got, err = fx.Open(context.Background(), b, keeper.PurposeAccess, owner) })
 		if bytes.Equal(b, blob) {
 			if err != nil || got.Reveal() != "golden token" {
 				t.Fatal(err)

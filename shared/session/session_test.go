@@ -384,30 +384,3 @@ func TestStoresNeverSeeAnID(t *testing.T) {
 		t.Errorf("the key is not SHA-256 of the id: %v", err)
 	}
 }
-
-func FuzzCookieHeader(f *testing.F) {
-	b := newBench(&testing.T{}, true)
-	for _, seed := range []string{"", "a=b", "__Host-keepin=x", "__Host-keepin=x; __Host-keepin=y", ";;;=;", "__Host-keepin_tx_AAAAAAAA=\"\x00"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, line string) {
-		w, r := httptest.NewRecorder(), request(line)
-		if _, _, err := b.Member(r); !errors.Is(err, session.ErrNone) {
-			t.Fatalf("somebody is signed in by %q: %v", line, err)
-		}
-		if _, err := b.Resume(w, r, strings.Repeat("A", 43)); !errors.Is(err, session.ErrState) {
-			t.Fatalf("a sign-in is under way by %q: %v", line, err)
-		}
-		b.ClearBroken(w, r)
-		b.Clear(w, r)
-		for _, c := range w.Header()["Set-Cookie"] {
-			name, _, _ := strings.Cut(c, "=")
-			if !strings.HasPrefix(c, "__Host-keepin") || !strings.HasSuffix(c, "; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax") || strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~") != "" {
-				t.Fatalf("%q makes %q", line, c)
-			}
-		}
-		if len(b.writes) > 0 {
-			t.Fatalf("%q is written: %v", line, b.writes)
-		}
-	})
-}

@@ -376,15 +376,3 @@ func TestFailedBurnIsNoClaim(t *testing.T) {
 		t.Errorf("%v, want the store's error", err)
 	}
 }
-
-func FuzzOpenTransaction(f *testing.F) {
-	b := newBench(&testing.T{}, true)
-	f.Add([]byte{}, strings.Repeat("A", 43))
-	f.Add([]byte(strings.Repeat("x", 60)), strings.Repeat("A", 43))
-	f.Fuzz(func(t *testing.T, sealed []byte, state string) {
-		r := request("__Host-keepin_tx_SWuZyGqb=" + base64.RawURLEncoding.EncodeToString(sealed))
-		if _, err := b.Resume(httptest.NewRecorder(), r, state); !errors.Is(err, session.ErrState) {
-			t.Fatalf("%x opens: %v", sealed, err)
-		}
-	})
-}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/keepin/keepin/shared/web"
+	"github.com/keepin/keepin/test/bounds"
 )
 
 var origins = []string{"https://app.example", "https://shop.example", "https://www.app.example:8443"}
@@ -82,7 +83,9 @@ func FuzzReturnAddress(f *testing.F) {
 	}
 	s := site(f)
 	f.Fuzz(func(t *testing.T, raw string) {
-		got, ok := s.ReturnTo(raw)
+		var got string
+		var ok bool
+		bounds.Check(t, func() { got, ok = s.ReturnTo(raw) })
 		if !ok {
 			if got != "" {
 				t.Errorf("%q: refused, and yet %q", raw, got)
