@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
@@ -11,6 +12,10 @@ import (
 
 	"github.com/keepin/keepin/shared/keeper"
 )
+
+// busTimeout bounds one event with its repetitions: a bus that stalls must not
+// stop a pass, which has refreshes to make.
+const busTimeout = 3 * time.Second
 
 // Bus puts events on an EventBridge bus. The CloudEvent is the detail, and its
 // type the detail-type, so that rules can choose by it; the source is "keepin".
@@ -26,6 +31,8 @@ func (b Bus) Send(ctx context.Context, e keeper.Event) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, busTimeout)
+	defer cancel()
 	out, err := b.Client.PutEvents(ctx, &eventbridge.PutEventsInput{Entries: []types.PutEventsRequestEntry{{
 		EventBusName: aws.String(b.Name),
 		Source:       aws.String("keepin"),

@@ -113,7 +113,8 @@ func (g *gate) change(ctx context.Context, f func(*Control) bool) (was, is Contr
 // success, work on breaker, brake and incidents. id is "" where no member is
 // known.
 func (k *Keeper) observe(ctx context.Context, gate *gate, id MemberID, operation string, err error) {
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := outlive(ctx)
+	defer cancel()
 	if err == nil {
 		was, is := gate.change(ctx, func(c *Control) bool { return c.succeeded(k.now(), operation) })
 		k.report(ctx, gate, was, is, nil)
@@ -150,7 +151,8 @@ func (k *Keeper) locked(ctx context.Context, gate *gate, id MemberID, err error)
 		}
 		f = func(c *Control) bool { return c.unlocked(k.now(), id) }
 	}
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := outlive(ctx)
+	defer cancel()
 	was, is := gate.change(ctx, f)
 	k.report(ctx, gate, was, is, nil)
 }

@@ -68,11 +68,23 @@ func (k *Keeper) work(ctx context.Context, id MemberID, need time.Duration, gate
 	}
 }
 
+// outlive is ctx for what was begun and must be stored although its caller has
+// gone. It keeps ctx's deadline: what cannot be stored by then is cut off by the
+// end of the function anyway, and who still waits must get an answer before.
+func outlive(ctx context.Context) (context.Context, context.CancelFunc) {
+	out := context.WithoutCancel(ctx)
+	if end, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(out, end)
+	}
+	return out, func() {}
+}
+
 // refresh holds the lease: introspect first, one POST, store at once.
 func (k *Keeper) refresh(ctx context.Context, g Grant, lease string, need time.Duration, gate *gate) error {
 	// What was begun is ended and stored even if the caller goes away: an answer
 	// that nobody reads may have been the only one with the new refresh token.
-	store := context.WithoutCancel(ctx)
+	store, cancel := outlive(ctx)
+	defer cancel()
 	looked, ins := g.Access, (*Inspection)(nil)
 	if now := k.now(); g.Access.live(now) && now.Sub(g.Access.ProvenAt) >= proofAge {
 		got, err := k.inspect(ctx, g, looked, gate)
@@ -169,7 +181,8 @@ func (k *Keeper) refreshFailed(ctx context.Context, g Grant, lease string, revok
 
 // prove makes a real API call with the fresh token, and lets it serve.
 func (k *Keeper) prove(ctx context.Context, g Grant, lease string, gate *gate) error {
-	store := context.WithoutCancel(ctx)
+	store, cancel := outlive(ctx)
+	defer cancel()
 	fresh := g.Fresh
 	clear, err := k.unseal(ctx, gate, g, fresh, PurposeAccess)
 	if err != nil {
@@ -197,7 +210,8 @@ func (k *Keeper) prove(ctx context.Context, g Grant, lease string, gate *gate) e
 
 // verify introspects the access token.
 func (k *Keeper) verify(ctx context.Context, g Grant, lease string, gate *gate) error {
-	store := context.WithoutCancel(ctx)
+	store, cancel := outlive(ctx)
+	defer cancel()
 	of := g.Access
 	ins, err := k.inspect(ctx, g, of, gate)
 	if err == nil && !ins.Active && ins.Status != "revoked" && !g.Refresh.live(k.now()) {
@@ -234,7 +248,9 @@ func (k *Keeper) settle(ctx context.Context, g Grant, lease string, failure erro
 
 // announce takes the step of the ladder that is due and empties the outbox.
 func (k *Keeper) announce(ctx context.Context, g Grant) error {
-	now, store := k.now(), context.WithoutCancel(ctx)
+	now := k.now()
+	store, cancel := outlive(ctx)
+	defer cancel()
 	step := g
 	if step.Announce(now); len(step.Outbox.Events) != len(g.Outbox.Events) {
 		// The step is stored before anybody is told: a sign-in may have come first.
@@ -277,7 +293,7 @@ func (k *Keeper) inspect(ctx context.Context, g Grant, t Token, gate *gate) (Ins
 		return Inspection{}, err
 	}
 	ins, err := k.Provider.Inspect(ctx, clear)
-	k.observe(context.WithoutCancel(ctx), gate, g.Member, "introspect", err)
+	k.observe(ctx, gate, g.Member, "introspect", err)
 	return ins, err
 }
 

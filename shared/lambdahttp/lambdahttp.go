@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"time"
 )
 
 // The errors that Invoke returns. What the Lambda runtime is given is logged
@@ -26,7 +27,8 @@ var (
 type Function struct {
 	// HTTP answers the routes. The path it sees is that of the matched route
 	// with its parameters filled in, whatever stage or API mapping the request
-	// came by; the request's context carries Lambda's deadline, and Caller.
+	// came by; the request's context carries Lambda's deadline, less 2 s for the
+	// answer, and Caller.
 	HTTP http.Handler
 	// Validate answers GET /validate for an authorizer: with 200 and a member
 	// the request is let through, with 401, 403 or 404 it is not, and with any
@@ -71,9 +73,18 @@ type event struct {
 	To   *int `json:"to"`
 }
 
+// answerNeeds is how long before Lambda's deadline all work ends: what comes
+// later than that would not be answered by us, but by the gateway.
+const answerNeeds = 2 * time.Second
+
 // Invoke answers one event. An HTTP event always gets a whole response and no
 // error, be the event broken or the handler panicking.
 func (f Function) Invoke(ctx context.Context, raw []byte) ([]byte, error) {
+	if end, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, end.Add(-answerNeeds))
+		defer cancel()
+	}
 	var e event
 	broken := json.Unmarshal(raw, &e) != nil
 	switch {

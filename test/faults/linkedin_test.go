@@ -330,34 +330,31 @@ func TestABrokenLinkToLinkedInLosesNothing(t *testing.T) {
 			cases = append(cases, kase{l, x})
 		}
 	}
-	t.Run("cases", func(t *testing.T) {
-		sideBySide(t, 32, cases, func(c kase) string { return c.linkedInLink.name + "/" + c.toxic.name }, func(t *testing.T, c kase) {
-			m := newMachine(t, key, linkedInWaits)
-			does := c.does
-			if does == asSlow {
-				does = c.slow
-			}
-			c.prepare(m)
-			way, before := m.links[c.end], m.sim.Count(c.end)
-			way.add(t, c.toxic, linkedInWaits+300*time.Millisecond, c.mid)
-			a := c.act(m)
-			a.want(t, "in the fault", c.status[does])
-			if a.took > answerWithin {
-				t.Errorf("the answer took %v", a.took)
-			}
-			hits := 1
-			if does == never {
-				hits = 0
-			}
-			if !eventually(func() bool { return m.sim.Count(c.end)-before == hits }) {
-				t.Errorf("LinkedIn was called %d times, want %d", m.sim.Count(c.end)-before, hits)
-			}
-			way.mend(t)
-			if a.status == http.StatusOK {
-				m.honoured(a)
-			}
-			c.after(m, does)
-		})
+	sideBySide(t, 32, cases, func(c kase) string { return c.linkedInLink.name + "/" + c.toxic.name }, func(t *testing.T, c kase) {
+		m := newMachine(t, key, linkedInWaits)
+		does := c.does
+		if does == asSlow {
+			does = c.slow
+		}
+		c.prepare(m)
+		way, before := m.links[c.end], m.sim.Count(c.end)
+		way.add(t, c.toxic, linkedInWaits+300*time.Millisecond, c.mid)
+		a := c.act(m)
+		a.want(t, "in the fault", c.status[does])
+		if a.took > answerWithin {
+			t.Errorf("the answer took %v", a.took)
+		}
+		hits := 1
+		if does == never {
+			hits = 0
+		}
+		if !eventually(func() bool { return m.sim.Count(c.end)-before == hits }) {
+			t.Errorf("LinkedIn was called %d times, want %d", m.sim.Count(c.end)-before, hits)
+		}
+		way.mend(t)
+		if a.status == http.StatusOK {
+			m.honoured(a)
+		}
+		c.after(m, does)
 	})
-	nobodyLeft(t)
 }

@@ -10,10 +10,12 @@ import (
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/netip"
 	"os"
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,14 +72,23 @@ var toxics = []toxic{
 	{name: "down", does: never, isDown: true},
 }
 
-// TestMain silences what toxiproxy says of the connections that it breaks.
+// TestMain silences what toxiproxy says of the connections that it breaks, and
+// looks for what is left when all is over.
 func TestMain(m *testing.M) {
 	zerolog.SetGlobalLevel(zerolog.Disabled)
-	os.Exit(m.Run())
+	code := m.Run()
+	if left := left(); left != "" && code == 0 {
+		fmt.Println("FAIL: goroutines are left:\n" + left)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // link is a TCP connection's way to a server, which can be broken.
-type link struct{ proxy *toxiproxy.Proxy }
+type link struct {
+	proxy *toxiproxy.Proxy
+	holds *int // the socket that keeps the port while nobody listens
+}
 
 // newLink makes a way to the server at address, host:port.
 func newLink(t testing.TB, address string) link {
@@ -86,7 +97,7 @@ func newLink(t testing.TB, address string) link {
 	p := toxiproxy.NewProxy(server, "link", "127.0.0.1:0", address)
 	must(t, p.Start())
 	t.Cleanup(p.Stop)
-	return link{p}
+	return link{p, new(int)}
 }
 
 func (l link) address() string { return l.proxy.Listen }
@@ -97,6 +108,7 @@ func (l link) add(t testing.TB, x toxic, longer time.Duration, mid int) {
 	t.Helper()
 	if x.isDown {
 		l.proxy.Stop()
+		must(t, l.hold())
 	}
 	for i, text := range x.json {
 		text = strings.NewReplacer("%[1]d", fmt.Sprint(longer.Milliseconds()), "%[2]d", fmt.Sprint(mid),
@@ -111,13 +123,31 @@ func (l link) mend(t testing.TB) {
 	t.Helper()
 	l.proxy.Toxics.ResetToxics(context.Background())
 	if !l.proxy.Enabled {
+		_ = syscall.Close(*l.holds)
 		must(t, l.proxy.Start())
 	}
+}
+
+// hold binds the link's port without listening: whoever connects is refused,
+// and no other test gets the port meanwhile.
+func (l link) hold() error {
+	to, err := netip.ParseAddrPort(l.address())
+	if err != nil {
+		return err
+	}
+	if *l.holds, err = syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0); err != nil {
+		return err
+	}
+	if err := syscall.SetsockoptInt(*l.holds, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
+		return err
+	}
+	return syscall.Bind(*l.holds, &syscall.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
 }
 
 // sideBySide runs a test for each case, many at once: most of them wait.
 func sideBySide[C any](t *testing.T, atOnce int, cases []C, name func(C) string, test func(*testing.T, C)) {
 	t.Helper()
+	t.Parallel()
 	slots := make(chan struct{}, atOnce)
 	var all sync.WaitGroup
 	for _, c := range cases {
@@ -130,27 +160,23 @@ func sideBySide[C any](t *testing.T, atOnce int, cases []C, name func(C) string,
 	all.Wait()
 }
 
-// nobodyLeft holds the process to it that no goroutine that keepin began, or
-// works in, is left; a second is theirs to end in.
-func nobodyLeft(t *testing.T) {
-	t.Helper()
-	var left []string
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+// left are the goroutines that keepin began, or works in, and that do not end
+// within 5 s.
+func left() string {
+	var found []string
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		buf := make([]byte, 1<<22)
-		left = nil
+		found = nil
 		for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
 			if strings.Contains(g, "keepin/keepin/shared/") {
-				left = append(left, g)
+				found = append(found, g)
 			}
 		}
-		if len(left) == 0 {
-			return
-		}
-		if time.Now().After(end) {
-			t.Errorf("%d goroutines are left:\n%s", len(left), strings.Join(left, "\n\n"))
-			return
+		if len(found) == 0 {
+			break
 		}
 	}
+	return strings.Join(found, "\n\n")
 }
 
 // browser is a client with cookies that follows no redirect.
