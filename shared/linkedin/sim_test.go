@@ -175,9 +175,15 @@ func TestTheSimulatorsFaultsAreJudged(t *testing.T) {
 	inspect := func() error { _, err := s.Inspect(ctx, tokens.Access); return err }
 	identify := func() error { _, err := s.Identify(ctx, tokens.Access); return err }
 	signIn := func() error { _, _, err := s.signIn(); return err }
+	bySDK := func() error {
+		cookie, err := s.sim.SDKCookie(s.app.ClientID, "grace")
+		s.must(err)
+		_, _, err = s.ExchangeSDK(ctx, secret.New(cookie.Value))
+		return err
+	}
 	const (
 		token, introspect, userinfo = linkedinsim.TokenEndpoint, linkedinsim.IntrospectEndpoint, linkedinsim.UserinfoEndpoint
-		keys                        = linkedinsim.JWKSEndpoint
+		keys, sdk                   = linkedinsim.JWKSEndpoint, linkedinsim.SDKEndpoint
 	)
 	for _, row := range []struct {
 		at   linkedinsim.Endpoint
@@ -203,6 +209,16 @@ func TestTheSimulatorsFaultsAreJudged(t *testing.T) {
 		{introspect, linkedinsim.WrongSecret, inspect, keeper.ClassApplication, 1},
 		{userinfo, linkedinsim.ResetAfter, identify, keeper.ClassOutage, 1},
 		{userinfo, linkedinsim.Truncate, identify, keeper.ClassOutage, 1},
+		{sdk, linkedinsim.ResetBefore, bySDK, keeper.ClassOutage, 1},
+		{sdk, linkedinsim.ResetAfter, bySDK, keeper.ClassOutage, 1},
+		{sdk, linkedinsim.StallAfter, bySDK, keeper.ClassOutage, 1},
+		{sdk, linkedinsim.Truncate, bySDK, keeper.ClassOutage, 1},
+		{sdk, linkedinsim.WrongSecret, bySDK, keeper.ClassApplication, 1},
+		{sdk, linkedinsim.NoExpiresIn, bySDK, "", 1},
+		{sdk, linkedinsim.ForeignTokenType, bySDK, keeper.ClassUnknown, 1},
+		{sdk, linkedinsim.OtherApp, bySDK, keeper.ClassUnknown, 1},
+		{userinfo, linkedinsim.OtherSubject, bySDK, keeper.ClassUnknown, 1},
+		{introspect, linkedinsim.WrongSecret, bySDK, keeper.ClassApplication, 1},
 		{token, linkedinsim.NoIDToken, signIn, keeper.ClassUnknown, 1},
 		{token, linkedinsim.IDTokenIssuer, signIn, keeper.ClassUnknown, 1},
 		{token, linkedinsim.IDTokenAudience, signIn, keeper.ClassUnknown, 1},
@@ -256,6 +272,38 @@ func TestTheSimulatorsQuotaEndsAtMidnight(t *testing.T) {
 	if failed := s.wantClass("busy", err, keeper.ClassBusy); !failed.RetryAt.Equal(now.Add(90 * time.Second)) {
 		t.Errorf("got %v", failed.RetryAt)
 	}
+}
+
+func TestTheSimulatorExchangesTheSDKsTokens(t *testing.T) {
+	s := newSimulated(t)
+	s.must(s.sim.LogIn("ada", false)) // to linkedin.com: it does not matter
+	cookie, err := s.sim.SDKCookie(s.app.ClientID, "ada")
+	s.must(err)
+	name, err := s.SDKCookie(t.Context())
+	if err != nil || name != cookie.Name {
+		t.Errorf("the cookie is %s, the simulator's %s", name, cookie.Name)
+	}
+	value := secret.New(cookie.Value)
+	for _, answer := range []string{"", "form"} {
+		s.sim.SetSwitches(func(w *linkedinsim.Switches) { w.SDKAnswer = answer })
+		who, tokens, err := s.ExchangeSDK(t.Context(), value)
+		s.must(err)
+		if who.Subject != linkedinsim.Subject(s.app.ClientID, "ada") || who.Profile.Name != "Ada Lovelace" || tokens.ExpiresAt.Sub(now) != 60*24*time.Hour-time.Second ||
+			tokens.RefreshExpiresAt.Sub(now) != 365*24*time.Hour || !slices.Equal(tokens.Scopes, []string{"email", "openid", "profile", "w_member_social"}) {
+			t.Errorf("%q: got %+v, %+v", answer, who, tokens)
+		}
+	}
+	for answer, class := range map[string]keeper.Class{"oauth1": keeper.ClassUnknown, "gone": keeper.ClassUnknown} {
+		s.sim.SetSwitches(func(w *linkedinsim.Switches) { w.SDKAnswer = answer })
+		_, _, err := s.ExchangeSDK(t.Context(), value)
+		s.wantClass(answer, err, class)
+	}
+	s.sim.SetSwitches(func(w *linkedinsim.Switches) { w.SDKAnswer, w.PropagationDelay = "", time.Minute })
+	_, _, err = s.ExchangeSDK(t.Context(), value)
+	s.wantClass("a token that has not spread", err, keeper.ClassOutage)
+	s.sim.Clock().Advance(30 * time.Minute)
+	_, _, err = s.ExchangeSDK(t.Context(), value)
+	s.wantClass("after half an hour", err, keeper.ClassMember)
 }
 
 func TestAFreshTokenIsRefusedUntilItHasSpread(t *testing.T) {
