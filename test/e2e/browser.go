@@ -35,6 +35,12 @@ type Target struct {
 	Events func() []string
 	// Files is what the store holds on disk; nil where there is none.
 	Files func(t testing.TB) [][]byte
+	// Operate does an operator's verb and returns what a person reads, an error
+	// too; nil: there is no operator.
+	Operate func(t testing.TB, words ...string) string
+	// SetSecret gives keepin's operator another client secret, and the one before
+	// it, to put where keepin reads them; nil: that cannot be done.
+	SetSecret func(t testing.TB, current, previous string)
 }
 
 // browser is one browser: cookies, and no redirect followed by itself.

@@ -49,6 +49,8 @@ func Run(t *testing.T, open func(t *testing.T, refreshTokens bool) *Target) {
 		{"K4TheSecretIsWrongForADay", false, wrongSecretForADay},
 		{"K5APropagationDelayOfFiveMinutes", false, propagationDelay},
 		{"K6WhoeverMustConsentIsKnownBefore", true, ladder},
+		{"K4TheClientSecretRollsUnderTraffic", false, secretRolls},
+		{"K7KeysRotateUnderTraffic", false, keysRotate},
 		{"K8NoSecretInAnyLog", false, noSecretInAnyLog},
 		{"LinkedInIsDownAtSignIn", false, downAtSignIn},
 		{"BadInputStoresNothing", false, badInput},
@@ -593,6 +595,20 @@ func noSecretInAnyLog(t *testing.T, x *Target) {
 		x.Sim.Clear()
 		x.advance(t, 2*day, quarter)
 	}
+	var sdkCookies []string
+	for _, answers := range []string{"oauth1", ""} { // refused, then taken
+		x.Sim.SetSwitches(func(s *linkedinsim.Switches) { s.SDKAnswer = answers })
+		c, err := x.Sim.SDKCookie(linkedinsim.DefaultApp().ClientID, "ada")
+		must(t, err)
+		for range 2 {
+			b.do("POST", "/exchange", `{"cookie":"`+c.Value+`"}`, "Content-Type", "application/json", "Origin", origin(x.BaseURL))
+		}
+		text, err := url.PathUnescape(c.Value)
+		must(t, err)
+		_, signature, _ := strings.Cut(text, `"signature":"`)
+		signature, _, _ = strings.Cut(signature, `"`)
+		sdkCookies = append(sdkCookies, signature)
+	}
 	b.mu.Lock()
 	places := map[string][]byte{"logs": []byte(x.Logs()), "events": []byte(strings.Join(x.Events(), "\n")), "answers": []byte(b.seen.String())}
 	b.mu.Unlock()
@@ -604,6 +620,9 @@ func noSecretInAnyLog(t *testing.T, x *Target) {
 		if len(s) >= 8 {
 			canaries = append(canaries, canary.Canary{Name: fmt.Sprintf("secret %d of %d characters", i, len(s)), Secret: s})
 		}
+	}
+	for _, signature := range sdkCookies {
+		canaries = append(canaries, canary.Canary{Name: "signature of the SDK's cookie", Secret: signature})
 	}
 	u, err := url.Parse(x.BaseURL)
 	must(t, err)
@@ -788,10 +807,10 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// waitFor polls for what another goroutine does, for 10 seconds of real time.
+// waitFor polls for what another goroutine does, for 30 seconds of real time.
 func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain for %s", what)
 		}

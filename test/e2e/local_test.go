@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/json"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,6 +18,8 @@ import (
 	"github.com/keepin/keepin/shared/keeper"
 	"github.com/keepin/keepin/shared/linkedinsim"
 	"github.com/keepin/keepin/shared/local"
+	"github.com/keepin/keepin/shared/secret"
+	"github.com/keepin/keepin/shared/secrets"
 	"github.com/keepin/keepin/shared/telemetry"
 	"github.com/keepin/keepin/test/contract"
 	"github.com/keepin/keepin/test/e2e"
@@ -72,6 +76,22 @@ func oneMachine(t *testing.T, key *rsa.PrivateKey, promised *contract.Contract, 
 					break
 				}
 			}
+		},
+		Operate: func(t testing.TB, words ...string) string {
+			t.Helper()
+			body, err := json.Marshal(words)
+			must(t, err)
+			w := httptest.NewRecorder()
+			m.OperatorHandler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "POST", "/", bytes.NewReader(body)))
+			if words[1] == "rotate" { // files have the machine's time
+				must(t, os.Chtimes(path("keys.json"), clock.Now(), clock.Now()))
+			}
+			return w.Body.String()
+		},
+		SetSecret: func(t testing.TB, current, previous string) {
+			t.Helper()
+			text := `{"client_id":"` + app.ClientID + `","client_secret":"` + current + `","previous_client_secret":"` + previous + `"}`
+			must(t, secrets.Replace(path("linkedin.json"), secret.New(text)))
 		},
 		Files: func(t testing.TB) [][]byte {
 			t.Helper()

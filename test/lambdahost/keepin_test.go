@@ -25,6 +25,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/keepin/keepin/shared/app/console"
 	"github.com/keepin/keepin/shared/dynamo"
 	"github.com/keepin/keepin/shared/keeper"
 	"github.com/keepin/keepin/shared/linkedinsim"
@@ -59,7 +60,7 @@ func TestKeepinOnLambda(t *testing.T) {
 		s := open(t, tables, aws, key, func(s *stack) { s.app.Refresh, s.config.Freeze = refreshTokens, true })
 		return &e2e.Target{
 			BaseURL: s.base, Sim: s.sim, Clock: s.clock, Logs: s.log.String, Events: s.events,
-			Backend: signed, Stranger: http.StatusForbidden,
+			Backend: signed, Stranger: http.StatusForbidden, Operate: s.operate, SetSecret: s.setSecret,
 			Pass: func(t testing.TB) {
 				t.Helper()
 				for range 3 { // what one task makes due is done as well
@@ -241,7 +242,11 @@ type stack struct {
 	mu               sync.Mutex
 	sent             []string
 	secret, keysetID string
+	aws              string    // Secrets Manager's address
+	opened           time.Time // by the machine's clock, when this one's stood at began
 }
+
+var began = time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
 
 func (s *stack) events() []string {
 	s.mu.Lock()
@@ -254,7 +259,7 @@ func open(t *testing.T, tables, endpoint string, key *rsa.PrivateKey, change fun
 	t.Helper()
 	dir, err := functions()
 	must(t, err)
-	s := &stack{clock: linkedinsim.NewClock(time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)), log: new(e2e.Log), app: linkedinsim.DefaultApp()}
+	s := &stack{clock: linkedinsim.NewClock(began), aws: endpoint, opened: time.Now(), log: new(e2e.Log), app: linkedinsim.DefaultApp()}
 	front, back := e2e.Listen(t), e2e.Listen(t)
 	s.base = "http://" + front.Addr().String()
 	linkedIn := "http://" + back.Addr().String()
@@ -301,6 +306,32 @@ func open(t *testing.T, tables, endpoint string, key *rsa.PrivateKey, change fun
 	e2e.Serve(t, back, s.sim)
 	e2e.Serve(t, front, s.host.Gateway)
 	return s
+}
+
+// operate does an operator's verb. His clock goes as fast as the functions'.
+func (s *stack) operate(t testing.TB, words ...string) string {
+	t.Helper()
+	text, err := console.Operate(t.Context(), console.Config{
+		Table: s.table, Keyset: s.keysetID, Endpoint: s.config.Env["AWS_ENDPOINT_URL_DYNAMODB"], ReadUnits: 1000,
+		Load: func(context.Context) (aws.Config, error) {
+			return aws.Config{Region: awstest.Region, Credentials: awstest.Credentials(), BaseEndpoint: &s.aws}, nil
+		},
+		Now: func() time.Time { return s.opened.Add(s.clock.Now().Sub(began)) },
+	}, words...)
+	if err != nil {
+		return err.Error()
+	}
+	return text
+}
+
+// setSecret puts another client secret; the one before it stays as AWSPREVIOUS.
+func (s *stack) setSecret(t testing.TB, current, _ string) {
+	t.Helper()
+	sm := secretsmanager.New(secretsmanager.Options{Region: awstest.Region, Credentials: awstest.Credentials(), BaseEndpoint: &s.aws})
+	_, err := sm.PutSecretValue(t.Context(), &secretsmanager.PutSecretValueInput{
+		SecretId: &s.secret, SecretString: aws.String(`{"client_id":"` + s.app.ClientID + `","client_secret":"` + current + `"}`),
+	})
+	must(t, err)
 }
 
 // take is the application's receiver of events.
