@@ -13,7 +13,6 @@ import (
 const (
 	onceLease = time.Minute // longer than the sign-in that holds it may take
 	onceLife  = time.Hour   // longer than LinkedIn's SDK tokens live
-	onceTries = 3
 )
 
 // Once is the right to sign in, once, by what LinkedIn's SDK signed.
@@ -50,7 +49,7 @@ func (m *Manager) TakeOnce(ctx context.Context, signature secret.String) (Once, 
 		case errors.Is(err, ErrUsed):
 			wait = min(wait, duplicateWait-waited)
 			waited += wait
-		case failed+1 >= onceTries:
+		case failed+1 >= tries:
 			return Once{}, fmt.Errorf("burn a signature: %w", err)
 		default:
 			failed++
@@ -77,14 +76,9 @@ func (m *Manager) Return(ctx context.Context, o Once) error {
 }
 
 // settleOnce writes the burn anew. It may be written twice: what it says is the same.
-func (m *Manager) settleOnce(ctx context.Context, o Once) (err error) {
-	for try := range onceTries {
-		if try > 0 && m.Sleep(ctx, 100*time.Millisecond) != nil {
-			break
-		}
-		if err = m.Burns.Settle(ctx, o.key, o.burn); err == nil {
-			return nil
-		}
+func (m *Manager) settleOnce(ctx context.Context, o Once) error {
+	if err := m.retry(ctx, func() error { return m.Burns.Settle(ctx, o.key, o.burn) }); err != nil {
+		return fmt.Errorf("settle a signature: %w", err)
 	}
-	return fmt.Errorf("settle a signature: %w", err)
+	return nil
 }

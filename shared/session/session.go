@@ -86,7 +86,8 @@ func (m *Manager) look(ctx context.Context, id keeper.MemberID, key Hash) (keepe
 }
 
 // Start signs this browser in to g with the session id that its transaction
-// brought, and ends the session it had before. It sets no cookie: see SetCookie.
+// brought, and ends the session it had before; where that cannot be ended, nobody
+// is signed in anew. It sets no cookie: see SetCookie.
 // previous is the other member whom the browser was signed in as, or "".
 func (m *Manager) Start(ctx context.Context, r *http.Request, g keeper.Grant, id secret.String) (previous keeper.MemberID, err error) {
 	key := hash(id)
@@ -109,7 +110,9 @@ func (m *Manager) Start(ctx context.Context, r *http.Request, g keeper.Grant, id
 		return "", fmt.Errorf("start a session: %w", err)
 	}
 	if ok {
-		if err := m.Store.EndSession(ctx, member, old); err != nil {
+		// A session that might go on beside the new one is worse than a sign-in that
+		// must be begun again (OWASP ASVS 5.0, 7.2.4).
+		if err := m.retry(ctx, func() error { return m.Store.EndSession(ctx, member, old) }); err != nil {
 			return "", fmt.Errorf("end the session before: %w", err)
 		}
 	}
@@ -121,6 +124,22 @@ func (m *Manager) Start(ctx context.Context, r *http.Request, g keeper.Grant, id
 func (m *Manager) Started(ctx context.Context, member keeper.MemberID, id secret.String) (keeper.Grant, error) {
 	g, _, err := m.look(ctx, member, hash(id))
 	return g, err
+}
+
+// tries is how often a write of the store is tried.
+const tries = 3
+
+// retry does again what may be done twice.
+func (m *Manager) retry(ctx context.Context, write func() error) (err error) {
+	for try := range tries {
+		if try > 0 && m.Sleep(ctx, 100*time.Millisecond) != nil {
+			break
+		}
+		if err = write(); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // newID is 32 random bytes as 43 characters of base64url.

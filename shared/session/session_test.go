@@ -35,6 +35,8 @@ type bench struct {
 	now     time.Time
 	writes  []string
 	down    string // the store's operation that fails
+	downFor int    // how often; 0: always
+	lost    string // the operation whose answer is lost once, though it was done
 	slept   time.Duration
 	onSleep func()
 }
@@ -46,7 +48,14 @@ func newBench(t *testing.T, secure bool) *bench {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if op == b.down {
+			if b.downFor--; b.downFor == 0 {
+				b.down = ""
+			}
 			return false, errors.New("the store is down")
+		}
+		if op == b.lost {
+			b.lost = ""
+			return true, errors.New("the answer is lost")
 		}
 		if op != "Look" && op != "Get" {
 			b.writes = append(b.writes, op)
@@ -357,6 +366,27 @@ func TestFailedStartKeepsTheOldSession(t *testing.T) {
 	b.down = ""
 	if _, _, err := b.Member(request(cookie)); err != nil {
 		t.Errorf("the session before: %v", err)
+	}
+}
+
+// A session that went on beside the new one would be one that no sign-in ends.
+func TestSignInEndsTheOldSessionOrIsNone(t *testing.T) {
+	b := newBench(t, true)
+	ada := b.grant("ada")
+	first, _ := b.signIn(ada)
+	b.down, b.downFor = "EndSession", 2
+	second, _ := b.signIn(ada, first)
+	for cookie, want := range map[string]error{first: session.ErrNone, second: nil} {
+		if _, _, err := b.Member(request(cookie)); !errors.Is(err, want) {
+			t.Errorf("after two failures: %v, want %v", err, want)
+		}
+	}
+	b.down, b.downFor = "EndSession", 3
+	if _, err := b.Start(t.Context(), request(second), ada, secret.New(strings.Repeat("A", 43))); err == nil || errors.Is(err, session.ErrNone) {
+		t.Errorf("after three: %v, want the store's error", err)
+	}
+	if _, _, err := b.Member(request(second)); err != nil {
+		t.Errorf("the session before, whose cookie the browser still has: %v", err)
 	}
 }
 

@@ -85,13 +85,30 @@ func (m *Manager) Redeem(ctx context.Context, ticket string, grant func(context.
 	case g.Generation != t.Generation || g.Status == keeper.SignedOut:
 		return keeper.Grant{}, ErrTicket
 	}
-	id := hash(secret.New(t.ID))
-	_, err = m.Burns.Burn(ctx, id, Burn{At: now, ExpiresAt: now.Add(burnLife), Settled: true, Member: t.Member, Outcome: "redeemed"})
-	switch {
-	case errors.Is(err, ErrUsed):
-		return keeper.Grant{}, ErrTicket
-	case err != nil:
-		return keeper.Grant{}, fmt.Errorf("burn a ticket: %w", err)
+	if err := m.burnTicket(ctx, hash(secret.New(t.ID)), t.Member); err != nil {
+		return keeper.Grant{}, err
 	}
 	return g, nil
+}
+
+// burnTicket uses a ticket up, or says ErrTicket. Use is random: it tells our own
+// burn, whose answer was lost, from another's.
+func (m *Manager) burnTicket(ctx context.Context, id Hash, member keeper.MemberID) error {
+	now := m.Now().UTC()
+	b := Burn{Use: hash(newID()), At: now, ExpiresAt: now.Add(burnLife), Settled: true, Member: member, Outcome: "redeemed"}
+	used := false
+	err := m.retry(ctx, func() error {
+		have, err := m.Burns.Burn(ctx, id, b)
+		if errors.Is(err, ErrUsed) {
+			used, err = have.Use != b.Use, nil
+		}
+		return err
+	})
+	switch {
+	case used:
+		return ErrTicket
+	case err != nil:
+		return fmt.Errorf("burn a ticket: %w", err)
+	}
+	return nil
 }

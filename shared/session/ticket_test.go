@@ -146,3 +146,27 @@ func TestFailureDoesNotUseATicketUp(t *testing.T) {
 		t.Errorf("all well again: %v", err)
 	}
 }
+
+// The first answer of the store is lost, and the second says that the ticket is
+// used: by us.
+func TestALostAnswerDoesNotUseATicketUp(t *testing.T) {
+	b := newBench(t, true)
+	ticket := b.ticket(b.grant("ada"), secret.String{})
+	b.lost = "Burn"
+	if _, err := b.redeem(ticket); err != nil {
+		t.Errorf("got %v", err)
+	}
+	if _, err := b.redeem(ticket); !errors.Is(err, session.ErrTicket) {
+		t.Errorf("again: %v, want ErrTicket", err)
+	}
+	ticket = b.ticket(b.grant("bob"), secret.String{})
+	b.down, b.downFor, b.onSleep = "Burn", 1, func() {
+		b.onSleep = nil
+		if _, err := b.redeem(ticket); err != nil {
+			t.Errorf("another, meanwhile: %v", err)
+		}
+	}
+	if _, err := b.redeem(ticket); !errors.Is(err, session.ErrTicket) {
+		t.Errorf("behind another: %v, want ErrTicket", err)
+	}
+}

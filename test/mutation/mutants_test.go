@@ -41,7 +41,8 @@ func mutants() []mutant {
 		{"session-expiry", sessions, []string{" || !s.ExpiresAt.After(m.Now())", ""}, "", "TestStoreIsNotTrustedWithTheEnd"},
 		{"session-generation", sessions, []string{" || s.Generation != g.Generation", ""}, "", "TestSessionHoldsWhileItsGenerationDoes"},
 		{"session-signed-out", sessions, []string{"g.Status == keeper.SignedOut || ", ""}, "", "TestSessionHoldsWhileItsGenerationDoes"},
-		{"session-old-stays", sessions, []string{"\tif ok {\n\t\tif err := m.Store.EndSession", "\tif ok && previous != \"\" {\n\t\tif err := m.Store.EndSession"}, "", "TestSignInReplacesTheSessionOfThisBrowserOnly"},
+		{"session-old-stays", sessions, []string{"\tif ok {\n\t\t// A session", "\tif ok && previous != \"\" {\n\t\t// A session"}, "", "TestSignInReplacesTheSessionOfThisBrowserOnly"},
+		{"session-old-may-stay", sessions, []string{"return \"\", fmt.Errorf(\"end the session before: %w\", err)", "return previous, nil"}, "", "TestSignInEndsTheOldSessionOrIsNone"},
 		{"session-fixed", sessions, []string{"\tkey := hash(id)\n", "\tkey := hash(id)\n\tif _, have, ok := m.presented(r); ok {\n\t\tkey = have\n\t}\n"}, "", "TestFixedSessionIsNeverAdopted"},
 		{"session-is-the-state", transaction, []string{"t.State, t.Session, t.IssuedAt = newID(), newID(), m.Now()", "t.State = newID()\n\tt.Session, t.IssuedAt = t.State, m.Now()"}, "", "TestTransactionsNeverShareASecret"},
 		{"session-in-the-clear", sessions, []string{"return sha256.Sum256([]byte(s.Reveal())) }", "var h Hash; copy(h[:], s.Reveal()); _ = sha256.New; return h }"}, "", "TestStoresNeverSeeAnID"},
@@ -64,7 +65,8 @@ func mutants() []mutant {
 		{"verifier-constant", transaction, []string{"t.Verifier = newID()", "t.Verifier = t.State"}, "", "TestTransactionsNeverShareASecret"},
 
 		// The ticket.
-		{"ticket-reusable", ticket, []string{"case errors.Is(err, ErrUsed):\n\t\treturn keeper.Grant{}, ErrTicket\n\tcase err != nil:", "case err != nil && !errors.Is(err, ErrUsed):"}, "", "TestTicketIsRedeemedOnce"},
+		{"ticket-reusable", ticket, []string{"\tcase used:\n\t\treturn ErrTicket\n", "\tcase used:\n"}, "", "TestTicketIsRedeemedOnce"},
+		{"ticket-burnt-by-nobody", ticket, []string{"used, err = have.Use != b.Use, nil", "used, err = have.Use == b.Use, nil"}, "", "TestALostAnswerDoesNotUseATicketUp"},
 		{"ticket-for-ever", ticket, []string{"if !now.Before(time.UnixMilli(t.IssuedAt).Add(ticketLife)) {", "if t.IssuedAt == 0 {"}, "", "TestTicketEndsWithItsMinuteAndItsGeneration"},
 		{"ticket-survives-logout", ticket, []string{"case g.Generation != t.Generation || g.Status == keeper.SignedOut:", "case g.Member == \"\":"}, "", "TestTicketEndsWithItsMinuteAndItsGeneration"},
 		{"ticket-of-each-answer", ticket, []string{"if session.IsZero() {", "if true {"}, "", "TestTicketsOfOneSignInAreOne"},
