@@ -30,6 +30,9 @@ func keysRotate(t *testing.T, x *Target) {
 		t.Errorf("a prune at once: %s", text)
 	}
 	load.advance(46*day, 8*day)
+	if text := x.Operate(t, "keys", "prune"); !strings.Contains(text, "none was dropped") {
+		t.Errorf("before the refreshes: %s", text)
+	}
 	load.advance(6*day, 2*quarter) // the refreshes
 	if text := x.Operate(t, "keys", "prune"); !strings.Contains(text, "[1]") {
 		t.Errorf("after the refreshes: %s", text)
