@@ -48,8 +48,8 @@ type Config struct {
 
 	// For an OpenID provider that is not LinkedIn: its addresses, and what LinkedIn
 	// has no use for.
-	Endpoints   linkedin.Endpoints
-	Nonce, PKCE bool
+	Endpoints                   linkedin.Endpoints
+	Nonce, PKCE, ResponseIssuer bool
 }
 
 // Machine is keepin on one machine.
@@ -139,7 +139,7 @@ func makeKeyset(c Config) error {
 
 func wire(c Config, db *bolt.DB, keys, app *secrets.Cache, backendKey secret.String) (*Machine, error) {
 	site, err := web.NewSite(web.Config{BaseURL: c.BaseURL, Scopes: c.Scopes, ReturnOrigins: c.ReturnOrigins, Issuer: c.Issuer,
-		Nonce: c.Nonce, PKCE: c.PKCE, PictureOrigins: c.PictureOrigins, Now: c.Now, Log: c.Log})
+		Nonce: c.Nonce, PKCE: c.PKCE, ResponseIssuer: c.ResponseIssuer, PictureOrigins: c.PictureOrigins, Now: c.Now, Log: c.Log})
 	if err != nil {
 		return nil, err
 	}

@@ -108,7 +108,7 @@ func (c *callback) admissible(q url.Values, t session.Transaction) error {
 	switch {
 	case t.Issuer != c.cfg.Issuer:
 		return session.ErrState
-	case q.Has("iss") && q.Get("iss") != t.Issuer:
+	case (q.Has("iss") || c.cfg.ResponseIssuer) && q.Get("iss") != t.Issuer:
 		return fmt.Errorf("%w: another issuer", errBadRequest)
 	case q.Has("code") == q.Has("error"):
 		return fmt.Errorf("%w: neither or both of code and error", errBadRequest)
@@ -172,6 +172,7 @@ func (c *callback) signIn(r *http.Request, t session.Transaction, code secret.St
 func (c *callback) refused(ctx context.Context, code string) (outcome string, err error) {
 	switch code {
 	case "user_cancelled_login", "user_cancelled_authorize", "access_denied":
+		c.cfg.Log.InfoContext(ctx, "sign-in refused by the member")
 		return outcomeDenied, nil
 	case "server_error", "temporarily_unavailable":
 		return "", fmt.Errorf("%w: LinkedIn is not well", keeper.ErrUnavailable)

@@ -137,6 +137,9 @@ func DeleteMember(s *Site, k SignOuts) http.Handler {
 		if err != nil && !errors.Is(err, keeper.ErrNotFound) {
 			return unavailable(fmt.Errorf("sign out: %w", err))
 		}
+		if err == nil {
+			s.cfg.Log.InfoContext(r.Context(), "member signed out", "member", id, "by", "the back end")
+		}
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	})

@@ -20,6 +20,9 @@ type Config struct {
 	Scopes        []string // all that may be asked for; every sign-in asks for exactly these
 	Issuer        string   // compared with the callback's iss, where there is one (RFC 9207)
 	Nonce, PKCE   bool     // as the provider's profile has them: off for LinkedIn
+	// ResponseIssuer: the provider announces iss in its callbacks, and one without
+	// it is none (RFC 9207 section 2.4). Off for LinkedIn, which sends none.
+	ResponseIssuer bool
 	// PictureOrigins may serve portraits besides LinkedIn's own host: the
 	// simulator's origin.
 	PictureOrigins []string

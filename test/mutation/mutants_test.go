@@ -73,6 +73,7 @@ func mutants() []mutant {
 
 		// The callback.
 		{"callback-issuer-prefix", callback, []string{`q.Get("iss") != t.Issuer`, `!strings.HasPrefix(q.Get("iss"), t.Issuer)`}, "", routes},
+		{"callback-issuer-missing", callback, []string{" || c.cfg.ResponseIssuer", ""}, "", "TestIssuerMayBeMissingOnlyWhereTheProviderAnnouncesNone"},
 		{"callback-issuer-of-then", callback, []string{"case t.Issuer != c.cfg.Issuer:", "case t.Issuer == \"\":"}, "", "TestSignInThatBeganWithAnotherIssuerIsOver"},
 		{"callback-code-and-error", callback, []string{`q.Has("code") == q.Has("error")`, `!q.Has("code") && !q.Has("error")`}, "", routes},
 		{"callback-any-code", callback, []string{`q.Has("code") && !isCode(q.Get("code"))`, `q.Has("code") && q.Get("code") == "" && !isCode("")`}, "", routes},

@@ -71,7 +71,7 @@ func newWorld(t *testing.T, change ...func(*local.Config)) *world {
 	w.must(os.WriteFile(path("app.json"), []byte(`{"client_id":"`+clientID+`","client_secret":"`+clientSecret+`"}`), 0o600))
 	cfg := local.Config{
 		BaseURL: w.base, Scopes: []string{"openid", "profile", "email"}, LinkedInURL: w.issuer, APIURL: w.issuer, Issuer: w.issuer,
-		Endpoints: endpoints(), Nonce: true, PKCE: true,
+		Endpoints: endpoints(), Nonce: true, PKCE: true, ResponseIssuer: true,
 		Store: path("keepin.db"), Credentials: path("app.json"), Keys: path("keys.json"), BackendKey: path("backend-key"),
 		Transport: &w.wire, Now: w.now, Log: telemetry.Logger(&w.log, slog.LevelDebug, false, nil),
 	}
@@ -360,6 +360,9 @@ func TestASignInAtAnotherProvider(t *testing.T) {
 	back := b.consent(at)
 	if u, err := url.Parse(back); err != nil || u.Query().Get("iss") != w.issuer {
 		t.Errorf("the provider announces iss, and comes back with %s", back)
+	}
+	if a := b.do("GET", strings.Replace(back, "iss=", "was=", 1)); a.StatusCode != http.StatusBadRequest || a.code() != "bad_request" {
+		t.Errorf("a callback without iss = %d %s", a.StatusCode, a.body)
 	}
 	member := b.wantSignedIn(b.do("GET", back))
 	form, issued := w.wire.last(t)
