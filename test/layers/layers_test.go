@@ -255,6 +255,10 @@ func (c *checker) uses(f file) {
 			if c.isPackageVar(f, n.X) {
 				c.report(f, n, "changes a package variable")
 			}
+		case *ast.BinaryExpr:
+			if (n.Op == token.EQL || n.Op == token.NEQ) && (isSecret(n.X) || isSecret(n.Y)) {
+				c.report(f, n, n.Op.String()+" of a secret: Equal compares in constant time")
+			}
 		case *ast.UnaryExpr:
 			if n.Op == token.AND && c.isPackageVar(f, n.X) {
 				c.report(f, n, "hands out the address of a package variable")
@@ -266,6 +270,12 @@ func (c *checker) uses(f file) {
 		}
 		return true
 	})
+}
+
+// isSecret: a call of Reveal.
+func isSecret(e ast.Expr) bool {
+	call, ok := e.(*ast.CallExpr)
+	return ok && strings.HasSuffix(name(call.Fun), ".Reveal")
 }
 
 func (c *checker) use(f file, n ast.Node, used string, called bool) {
@@ -408,6 +418,9 @@ func TestEachRuleFinds(t *testing.T) {
 		{"shared/keeper/x.go", `func f() { g.h().Reveal() }`, "Reveal:"},
 		{"shared/web/members.go", `func f(s T) { s.Reveal() }`, ""},
 		{"shared/web/login.go", `func f(s T) { g(s.Reveal) }`, "Reveal:"},
+		{"shared/session/x.go", `func f(s, t T) bool { return s.x.Reveal() == t }`, "constant time"},
+		{"shared/session/x.go", `func f(s, t T) bool { return t != s.Reveal() }`, "constant time"},
+		{"shared/session/x.go", `func f(s, t T) bool { return s.Equal(t) }`, ""},
 		{"shared/web/x.go", `import "net/http"; func f() { http.DefaultClient.Do(r) }`, "a deadline"},
 		{"shared/web/x.go", `import "log/slog"; func f() { slog.Info("x") }`, "handed in"},
 		{"shared/web/x.go", `func f() { go g() }`, "outlives"},
