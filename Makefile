@@ -35,6 +35,12 @@ prove:
 mutate: setup
 	KEEPIN_MUTATE=1 go test -timeout 90m -count 1 -run TestEveryMutantIsNoticed ./test/mutation -only '$(ONLY)'
 
+## make kills     serve and the functions killed KILLS (400) times each, under load
+KILLS ?= 400
+.PHONY: kills
+kills: setup
+	KEEPIN_KILLS=$(KILLS) go test -timeout 40m -count 1 -run Kill -v ./cmd/keepin ./test/faults
+
 ## make check     formatting, vet, linters, go.mod, the template, known vulnerabilities
 .PHONY: check
 check: fmt-check lint tidy-check lint-template vuln
