@@ -31,3 +31,9 @@ sam-local:
 .PHONY: test-sam-local
 test-sam-local:
 	KEEPIN_TEST_SAMLOCAL=1 go test -count=1 -v ./test/samlocal
+
+## make test-aws       the deployed stack, each permission of each role taken away in turn
+.PHONY: test-aws
+test-aws:
+	test/aws/install.sh sam ministack
+	KEEPIN_TEST_REQUIRE=1 KEEPIN_TEST_AWS=full go test -count=1 -v ./test/aws
