@@ -228,7 +228,7 @@ func guide(t testing.TB, holds string) string {
 	function, found := "", ""
 	for _, m := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```").FindAllStringSubmatch(string(page), -1) {
 		if strings.HasPrefix(m[1], "out() ") {
-			function, _, _ = strings.Cut(m[1], "\n\n")
+			function, _, _ = strings.Cut(m[1], "\nout ")
 		}
 		if strings.Contains(m[1], holds) {
 			if found != "" {

@@ -162,6 +162,21 @@ def dynamodb_context(body):
 
 iam_actions.dynamodb_service_context = dynamodb_context
 
+_resource = iam_actions.extract_resource_arn
+
+
+def resource_arn(service, method, path, headers, body, *args):
+    """A call about a stream of a log is about that stream."""
+    arn = _resource(service, method, path, headers, body, *args)
+    if service == "logs":
+        stream = json.loads(body or b"{}").get("logStreamName")
+        if stream and ":log-stream:" not in arn:
+            arn = f"{arn.removesuffix(':*')}:log-stream:{stream}"
+    return arn
+
+
+iam_actions.extract_resource_arn = resource_arn
+
 
 # Lambda's callers and its log need permission too: the schedule by its role, an
 # API by the function's own policy, the log's lines by the function's role.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -33,6 +34,7 @@ type stack struct {
 	sim      *linkedinsim.Sim
 	app      linkedinsim.App
 	table    *dynamo.Table // as the account's root user sees it
+	other    string        // address of another API
 	queue    string        // what came to the bus waits here
 	events   []string      // and is noted here, as "type subject"
 	settings []string      // parameters
@@ -67,10 +69,20 @@ func deploy(t *testing.T) *stack {
 // update deploys with the settings, and any more given.
 func (s *stack) update(t testing.TB, more ...string) {
 	t.Helper()
-	config, err := filepath.Abs("../../samconfig.toml")
-	must(t, err)
-	s.mustTool(t, "", append(append([]string{"sam", "deploy", "--config-file", config, "--template-file", s.template, "--no-confirm-changeset", "--stack-name", s.name, "--parameter-overrides"}, s.settings...), more...)...)
+	must(t, s.tryUpdate(t, more...))
 	s.out = s.outputs(t, s.name)
+}
+
+func (s *stack) tryUpdate(t testing.TB, more ...string) error {
+	config, err := filepath.Abs("../../samconfig.toml")
+	if err != nil {
+		return err
+	}
+	said, err := s.tool(t, "", append(append([]string{"sam", "deploy", "--config-file", config, "--template-file", s.template, "--no-confirm-changeset", "--stack-name", s.name, "--parameter-overrides"}, s.settings...), more...)...)
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, said)
+	}
+	return nil
 }
 
 // browser is one browser: cookies, and no redirect followed by itself.
@@ -137,10 +149,17 @@ func (s *stack) newMember(t testing.TB) string {
 // signIn signs a new member in, and returns the member's id.
 func (b *browser) signIn(t testing.TB) keeper.MemberID {
 	t.Helper()
-	if a := b.callback(t, "/login", b.newMember(t)); a.StatusCode != http.StatusSeeOther {
+	b.signInAs(t, b.newMember(t))
+	return b.validate(t)
+}
+
+// signInAs signs a member in, and asks no more.
+func (b *browser) signInAs(t testing.TB, member string) keeper.MemberID {
+	t.Helper()
+	if a := b.callback(t, "/login", member); a.StatusCode != http.StatusSeeOther {
 		t.Fatalf("the callback = %d %s", a.StatusCode, a.body)
 	}
-	return b.validate(t)
+	return b.member(t)
 }
 
 type view struct {
@@ -252,10 +271,7 @@ func (b *browser) signInDue(t testing.TB) keeper.MemberID {
 	t.Helper()
 	b.sim.SetSwitches(func(s *linkedinsim.Switches) { s.AccessLifetime = time.Second })
 	defer b.sim.SetSwitches(func(s *linkedinsim.Switches) { s.AccessLifetime = 0 })
-	if a := b.callback(t, "/login", b.newMember(t)); a.StatusCode != http.StatusSeeOther {
-		t.Fatalf("the callback = %d %s", a.StatusCode, a.body)
-	}
-	return b.member(t)
+	return b.signInAs(t, b.newMember(t))
 }
 
 // member is whose cookie the browser has.
@@ -306,6 +322,14 @@ func (s *stack) watchBus(t testing.TB) {
 	s.json(t, "events", "AWSEvents.PutRule", map[string]any{"Name": "all", "EventBusName": bus, "EventPattern": `{"source":["keepin"]}`}, nil)
 	s.json(t, "events", "AWSEvents.PutTargets", map[string]any{"Rule": "all", "EventBusName": bus,
 		"Targets": []any{map[string]string{"Id": "queue", "Arn": "arn:aws:sqs:" + awstest.Region + ":000000000000:events"}}}, nil)
+}
+
+// forgetBus takes off the bus what watchBus put on it.
+func (s *stack) forgetBus(t testing.TB) {
+	t.Helper()
+	bus := s.out["Bus"][strings.LastIndex(s.out["Bus"], "/")+1:]
+	s.json(t, "events", "AWSEvents.RemoveTargets", map[string]any{"Rule": "all", "EventBusName": bus, "Ids": []string{"queue"}}, nil)
+	s.json(t, "events", "AWSEvents.DeleteRule", map[string]any{"Name": "all", "EventBusName": bus}, nil)
 }
 
 // told waits for an event about a subject.
