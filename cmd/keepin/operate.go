@@ -89,5 +89,8 @@ func onAWS(ctx context.Context, c config.Config, units int, words ...string) (st
 		}
 		keyset = ""
 	}
-	return console.Operate(ctx, console.Config{Table: c.Store.Name, Keyset: keyset, ReadUnits: units, Endpoint: awsenv.Endpoint(os.Getenv, "DYNAMODB")}, words...)
+	return console.Operate(ctx, console.Config{
+		Table: c.Store.Name, Keyset: keyset, ReadUnits: units,
+		Endpoint: awsenv.Endpoint(os.Getenv, "DYNAMODB"), SecretsEndpoint: awsenv.Endpoint(os.Getenv, "SECRETS_MANAGER"),
+	}, words...)
 }

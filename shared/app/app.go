@@ -45,6 +45,15 @@ type App struct {
 	first []firstCall
 }
 
+// Service is how to reach an AWS service, named as in AWS_ENDPOINT_URL_<SERVICE>.
+func (a *App) Service(name string) aws.Config {
+	c := a.AWS
+	if url := awsenv.Endpoint(os.Getenv, name); url != "" {
+		c.BaseEndpoint = &url
+	}
+	return c
+}
+
 type firstCall struct {
 	what string
 	call func(context.Context) error

@@ -21,18 +21,14 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-	"github.com/aws/smithy-go"
 
+	"github.com/keepin/keepin/shared/awsjson"
 	"github.com/keepin/keepin/shared/keeper"
 	"github.com/keepin/keepin/shared/session"
 )
@@ -51,8 +47,8 @@ type Config struct {
 // Table implements keeper.Store, keeper.Desk, session.Store and session.Burns.
 // It is safe for concurrent use, by many processes.
 type Table struct {
-	db      *dynamodb.Client
-	name    *string
+	db      *awsjson.Client
+	name    string
 	now     func() time.Time
 	timeout time.Duration
 }
@@ -84,19 +80,12 @@ func Open(c Config) (*Table, error) {
 	if c.Transport == nil {
 		c.Transport = newTransport(c.Timeout / 2)
 	}
-	o := dynamodb.Options{
-		Region:      c.Region,
-		Credentials: c.Credentials,
-		HTTPClient:  httpClient(c.Transport, c.Timeout/2),
-		Retryer: retry.NewStandard(func(o *retry.StandardOptions) {
-			o.MaxAttempts = 3
-			o.Backoff = retry.BackoffDelayerFunc(backoff)
-		}),
-	}
+	at := aws.Config{Region: c.Region, Credentials: c.Credentials, HTTPClient: httpClient(c.Transport, c.Timeout/2)}
 	if c.Endpoint != "" {
-		o.BaseEndpoint = aws.String(c.Endpoint)
+		at.BaseEndpoint = &c.Endpoint
 	}
-	return &Table{db: dynamodb.New(o), name: aws.String(c.Table), now: c.Now, timeout: c.Timeout}, nil
+	db := awsjson.New(at, awsjson.Service{Name: "dynamodb", Target: "DynamoDB_20120810", Version: "1.0"})
+	return &Table{db: db, name: c.Table, now: c.Now, timeout: c.Timeout}, nil
 }
 
 // httpClient gives up an attempt after timeout, so that a lost one leaves time
@@ -119,12 +108,6 @@ func newTransport(timeout time.Duration) *http.Transport {
 		IdleConnTimeout:       50 * time.Second, // before DynamoDB closes it
 		ResponseHeaderTimeout: timeout,
 	}
-}
-
-// backoff is 20 to 40 ms before the second attempt, 40 to 80 before the third.
-func backoff(attempt int, _ error) (time.Duration, error) {
-	d := 20 * time.Millisecond << max(0, attempt-1)
-	return d + mathrand.N(d), nil //nolint:gosec // jitter
 }
 
 // Get implements keeper.Store.
@@ -168,12 +151,12 @@ func (t *Table) Due(ctx context.Context, shard int, after keeper.Nominee, before
 		start["ds"], start["dt"] = number(int64(shard)), micros(after.Due)
 	}
 	for len(due) < limit {
-		out, err := t.query(ctx, "due", &dynamodb.QueryInput{
-			IndexName:                 aws.String("due"),
-			KeyConditionExpression:    aws.String("ds = :shard AND dt <= :before"),
+		out, err := t.query(ctx, "due", query{
+			IndexName:                 "due",
+			KeyConditionExpression:    "ds = :shard AND dt <= :before",
 			ExpressionAttributeValues: item{":shard": number(int64(shard)), ":before": micros(before)},
-			ProjectionExpression:      aws.String("pk, dt"),
-			Limit:                     aws.Int32(int32(min(limit-len(due), 1000))), //nolint:gosec // at most 1000
+			ProjectionExpression:      "pk, dt",
+			Limit:                     min(limit-len(due), 1000),
 			ExclusiveStartKey:         start,
 		})
 		if err != nil {
@@ -206,14 +189,14 @@ func (t *Table) Look(ctx context.Context, id keeper.MemberID, h session.Hash) (k
 	none := func(err error) (keeper.Grant, session.Session, error) {
 		return keeper.Grant{}, session.Session{}, err
 	}
-	out, err := t.query(ctx, "look", &dynamodb.QueryInput{
-		KeyConditionExpression: aws.String("pk = :pk AND sk BETWEEN :grant AND :session"),
+	out, err := t.query(ctx, "look", query{
+		KeyConditionExpression: "pk = :pk AND sk BETWEEN :grant AND :session",
 		ExpressionAttributeValues: item{
 			":pk": text(memberKey(id)), ":grant": text(grantSort), ":session": text(sessionSort(h)),
 		},
-		ProjectionExpression: aws.String("sk, " + strings.Join(lookAttributes, ", ")),
-		Select:               types.SelectSpecificAttributes,
-		ConsistentRead:       aws.Bool(true),
+		ProjectionExpression: "sk, " + strings.Join(lookAttributes, ", "),
+		Select:               specificAttributes,
+		ConsistentRead:       true,
 	})
 	if err != nil {
 		return none(err)
@@ -240,12 +223,12 @@ func (t *Table) Look(ctx context.Context, id keeper.MemberID, h session.Hash) (k
 // PutSession implements session.Store: a query, a put, and a delete for each
 // session that must go. Two at once may leave one too many until the next.
 func (t *Table) PutSession(ctx context.Context, s session.Session) error {
-	out, err := t.query(ctx, "put session", &dynamodb.QueryInput{
-		KeyConditionExpression:    aws.String("pk = :pk AND begins_with(sk, :session)"),
+	out, err := t.query(ctx, "put session", query{
+		KeyConditionExpression:    "pk = :pk AND begins_with(sk, :session)",
 		ExpressionAttributeValues: item{":pk": text(memberKey(s.Member)), ":session": text(sessionPrefix)},
-		ProjectionExpression:      aws.String("pk, sk, v, g, cr, e"),
-		Select:                    types.SelectSpecificAttributes,
-		ConsistentRead:            aws.Bool(true),
+		ProjectionExpression:      "pk, sk, v, g, cr, e",
+		Select:                    specificAttributes,
+		ConsistentRead:            true,
 	})
 	if err != nil {
 		return err
@@ -355,11 +338,11 @@ func (t *Table) Incidents(ctx context.Context, since time.Time) (is []keeper.Inc
 	for at := now.Add(day).Truncate(day); !at.Before(first.Truncate(day)); at = at.Add(-day) {
 		var start item
 		for {
-			out, err := t.query(ctx, "incidents", &dynamodb.QueryInput{
-				KeyConditionExpression:    aws.String("pk = :pk"),
+			out, err := t.query(ctx, "incidents", query{
+				KeyConditionExpression:    "pk = :pk",
 				ExpressionAttributeValues: item{":pk": text(dayKey(at))},
-				ScanIndexForward:          aws.Bool(false),
-				ConsistentRead:            aws.Bool(true),
+				ScanIndexForward:          new(false),
+				ConsistentRead:            true,
 				ExclusiveStartKey:         start,
 			})
 			if err != nil {
@@ -384,71 +367,59 @@ func (t *Table) Incidents(ctx context.Context, since time.Time) (is []keeper.Inc
 
 // get reads one item consistently; nil when there is none.
 func (t *Table) get(ctx context.Context, verb string, key item) (item, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.timeout)
-	defer cancel()
-	out, err := t.db.GetItem(ctx, &dynamodb.GetItemInput{TableName: t.name, Key: key, ConsistentRead: aws.Bool(true)})
-	if err != nil {
-		return nil, wrap(verb, err)
-	}
-	return out.Item, nil
+	var out struct{ Item item }
+	err := t.call(ctx, verb, "GetItem", getItem{TableName: t.name, Key: key, ConsistentRead: true}, &out)
+	return out.Item, err
 }
 
 // put writes one item on a condition, "" for none.
 func (t *Table) put(ctx context.Context, verb string, i item, condition string, values item) error {
-	ctx, cancel := context.WithTimeout(ctx, t.timeout)
-	defer cancel()
-	in := &dynamodb.PutItemInput{TableName: t.name, Item: i}
-	if condition != "" {
-		in.ConditionExpression, in.ExpressionAttributeValues = &condition, values
-	}
-	_, err := t.db.PutItem(ctx, in)
-	return wrap(verb, err)
+	return t.call(ctx, verb, "PutItem", putItem{TableName: t.name, Item: i, ConditionExpression: condition, ExpressionAttributeValues: values}, nil)
 }
 
 func (t *Table) delete(ctx context.Context, verb string, key item) error {
-	ctx, cancel := context.WithTimeout(ctx, t.timeout)
-	defer cancel()
-	_, err := t.db.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: t.name, Key: key})
-	return wrap(verb, err)
+	return t.call(ctx, verb, "DeleteItem", deleteItem{TableName: t.name, Key: key}, nil)
 }
 
-func (t *Table) query(ctx context.Context, verb string, in *dynamodb.QueryInput) (*dynamodb.QueryOutput, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.timeout)
-	defer cancel()
+func (t *Table) query(ctx context.Context, verb string, in query) (out page, err error) {
 	in.TableName = t.name
-	out, err := t.db.Query(ctx, in)
-	return out, wrap(verb, err)
+	err = t.call(ctx, verb, "Query", in, &out)
+	return out, err
 }
 
-func isConflict(err error) bool {
-	_, ok := errors.AsType[*types.ConditionalCheckFailedException](err)
-	return ok
+// call has DynamoDB do an operation; a nil out is an answer that says nothing.
+func (t *Table) call(ctx context.Context, verb, operation string, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	if out == nil {
+		out = &struct{}{}
+	}
+	err := t.db.Call(ctx, operation, in, out)
+	if err == nil {
+		return nil
+	}
+	if api, ok := errors.AsType[*awsjson.Error](err); ok {
+		return &failure{verb, api}
+	}
+	return fmt.Errorf("dynamo: %s: %w", verb, err)
 }
+
+func isConflict(err error) bool { return awsjson.Code(err) == "ConditionalCheckFailedException" }
 
 // failure is an answer of DynamoDB that is an error. It shows no message, which
 // may quote an item, but for those that name a missing permission or table.
 type failure struct {
 	verb string
-	err  smithy.APIError
+	err  *awsjson.Error
 }
 
 func (f *failure) Error() string {
-	switch code := f.err.ErrorCode(); code {
+	switch f.err.Code {
 	case "AccessDeniedException", "ResourceNotFoundException":
-		return fmt.Sprintf("dynamo: %s: %s: %s", f.verb, code, f.err.ErrorMessage())
+		return fmt.Sprintf("dynamo: %s: %s: %s", f.verb, f.err.Code, f.err.Message)
 	default:
-		return fmt.Sprintf("dynamo: %s: %s", f.verb, code)
+		return fmt.Sprintf("dynamo: %s: %s", f.verb, f.err)
 	}
 }
 
 func (f *failure) Unwrap() error { return f.err }
-
-func wrap(verb string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if api, ok := errors.AsType[smithy.APIError](err); ok {
-		return &failure{verb, api}
-	}
-	return fmt.Errorf("dynamo: %s: %w", verb, err)
-}

@@ -2,14 +2,9 @@ package dynamo
 
 import (
 	"context"
-	"errors"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-	"github.com/aws/smithy-go"
-
+	"github.com/keepin/keepin/shared/awsjson"
 	"github.com/keepin/keepin/shared/keeper"
 )
 
@@ -36,7 +31,7 @@ func (s *Scan) Each(ctx context.Context, f func(keeper.Grant) error) error {
 	var start item
 	for busy := 0; ; {
 		out, err := s.page(ctx, start)
-		if isThrottled(err) && busy < 60 {
+		if awsjson.IsThrottled(err) && busy < 60 {
 			busy++
 			if err := s.sleep(ctx, time.Second); err != nil {
 				return err
@@ -47,12 +42,9 @@ func (s *Scan) Each(ctx context.Context, f func(keeper.Grant) error) error {
 			return err
 		}
 		busy = 0
-		units := 0.0
-		if out.ConsumedCapacity != nil {
-			units = aws.ToFloat64(out.ConsumedCapacity.CapacityUnits)
-		}
+		units := out.ConsumedCapacity.CapacityUnits
 		s.Units += units
-		s.Items += int(out.ScannedCount)
+		s.Items += out.ScannedCount
 		for _, i := range out.Items {
 			g, err := toGrant("each grant", i)
 			if err != nil {
@@ -73,24 +65,17 @@ func (s *Scan) Each(ctx context.Context, f func(keeper.Grant) error) error {
 	}
 }
 
-func (s *Scan) page(ctx context.Context, start item) (*dynamodb.ScanOutput, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.Table.timeout)
-	defer cancel()
-	out, err := s.Table.db.Scan(ctx, &dynamodb.ScanInput{
+func (s *Scan) page(ctx context.Context, start item) (out page, err error) {
+	err = s.Table.call(ctx, "scan", "Scan", query{
 		TableName:                 s.Table.name,
-		FilterExpression:          aws.String("sk = :grant"),
+		FilterExpression:          "sk = :grant",
 		ExpressionAttributeValues: item{":grant": text(grantSort)},
-		ProjectionExpression:      aws.String("pk, v, ab, fb, rb"),
-		ConsistentRead:            aws.Bool(true),
-		ReturnConsumedCapacity:    types.ReturnConsumedCapacityTotal,
+		ProjectionExpression:      "pk, v, ab, fb, rb",
+		ConsistentRead:            true,
+		ReturnConsumedCapacity:    "TOTAL",
 		ExclusiveStartKey:         start,
-	})
-	return out, wrap("scan", err)
-}
-
-func isThrottled(err error) bool {
-	api, ok := errors.AsType[smithy.APIError](err)
-	return ok && (api.ErrorCode() == "ProvisionedThroughputExceededException" || api.ErrorCode() == "ThrottlingException")
+	}, &out)
+	return out, err
 }
 
 func (s *Scan) sleep(ctx context.Context, d time.Duration) error {

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-
 	"github.com/keepin/keepin/shared/keeper"
 	"github.com/keepin/keepin/shared/session"
 )
@@ -26,9 +24,6 @@ import (
 //	ds dt   shard and time of the due index
 
 const version = 1
-
-// item is what DynamoDB stores; keys and the values of expressions are items too.
-type item map[string]types.AttributeValue
 
 const (
 	grantSort     = "A"
@@ -302,11 +297,9 @@ func toIncident(verb string, i item) (keeper.Incident, error) {
 	return in, r.done(verb)
 }
 
-func text(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
-func number(n int64) types.AttributeValue {
-	return &types.AttributeValueMemberN{Value: strconv.FormatInt(n, 10)}
-}
-func micros(t time.Time) types.AttributeValue { return number(t.UnixMicro()) }
+func text(s string) value      { return value{S: &s} }
+func number(n int64) value     { return value{N: strconv.FormatInt(n, 10)} }
+func micros(t time.Time) value { return number(t.UnixMicro()) }
 
 // What is empty is left out.
 
@@ -330,12 +323,12 @@ func (i item) putTime(name string, t time.Time) {
 
 func (i item) putBytes(name string, b []byte) {
 	if len(b) > 0 {
-		i[name] = &types.AttributeValueMemberB{Value: b}
+		i[name] = value{B: b}
 	}
 }
 
 func (i item) putTexts(name string, ss []string) {
-	var l []types.AttributeValue
+	var l []value
 	for _, s := range ss {
 		l = append(l, text(s))
 	}
@@ -351,16 +344,16 @@ func (i item) putMembers(name string, ids []keeper.MemberID) {
 }
 
 func (i item) putItems(name string, ms []item) {
-	var l []types.AttributeValue
+	var l []value
 	for _, m := range ms {
-		l = append(l, &types.AttributeValueMemberM{Value: m})
+		l = append(l, value{M: m})
 	}
 	i.putList(name, l)
 }
 
-func (i item) putList(name string, l []types.AttributeValue) {
+func (i item) putList(name string, l []value) {
 	if len(l) > 0 {
-		i[name] = &types.AttributeValueMemberL{Value: l}
+		i[name] = value{L: l}
 	}
 }
 
@@ -370,7 +363,7 @@ func (i item) putMap(name string, kv map[string]string) {
 		m[k] = text(v)
 	}
 	if len(m) > 0 {
-		i[name] = &types.AttributeValueMemberM{Value: m}
+		i[name] = value{M: m}
 	}
 }
 
@@ -416,30 +409,27 @@ func (r *reader) fail(name string) {
 	}
 }
 
-func attribute[T types.AttributeValue](r *reader, name string) (v T) {
-	a, ok := r.item[name]
-	if !ok {
+// of returns one kind of an attribute's value; the zero one when there is no
+// such attribute, or it is of another kind.
+func of[T any](r *reader, name string, kind func(value) (T, bool)) (v T) {
+	a, there := r.item[name]
+	if !there {
 		return v
 	}
-	if v, ok = a.(T); !ok {
+	v, ok := kind(a)
+	if !ok {
 		r.fail(name)
 	}
 	return v
 }
 
-func (r *reader) text(name string) string {
-	if s := attribute[*types.AttributeValueMemberS](r, name); s != nil {
-		return s.Value
-	}
-	return ""
-}
+func (r *reader) text(name string) string { return of(r, name, value.text) }
 
 func (r *reader) int64(name string) (n int64, ok bool) {
-	a := attribute[*types.AttributeValueMemberN](r, name)
-	if a == nil {
+	if _, there := r.item[name]; !there {
 		return 0, false
 	}
-	n, err := strconv.ParseInt(a.Value, 10, 64)
+	n, err := strconv.ParseInt(r.item[name].N, 10, 64)
 	if err != nil {
 		r.fail(name)
 	}
@@ -460,24 +450,21 @@ func (r *reader) time(name string) time.Time {
 }
 
 func (r *reader) bytes(name string) []byte {
-	if b := attribute[*types.AttributeValueMemberB](r, name); b != nil {
-		return b.Value
-	}
-	return nil
+	return of(r, name, func(v value) ([]byte, bool) { return v.B, v.B != nil })
+}
+
+func (r *reader) list(name string) []value {
+	return of(r, name, func(v value) ([]value, bool) { return v.L, v.L != nil })
 }
 
 func (r *reader) texts(name string) (ss []string) {
-	l := attribute[*types.AttributeValueMemberL](r, name)
-	if l == nil {
-		return nil
-	}
-	for n := range l.Value {
-		s, ok := l.Value[n].(*types.AttributeValueMemberS)
+	for _, v := range r.list(name) {
+		s, ok := v.text()
 		if !ok {
 			r.fail(name)
 			return nil
 		}
-		ss = append(ss, s.Value)
+		ss = append(ss, s)
 	}
 	return ss
 }
@@ -491,31 +478,33 @@ func (r *reader) members(name string) (ids []keeper.MemberID) {
 
 // items reads a list of maps.
 func (r *reader) items(name string) (rs []*reader) {
-	l := attribute[*types.AttributeValueMemberL](r, name)
-	if l == nil {
-		return nil
-	}
-	for n := range l.Value {
-		m, ok := l.Value[n].(*types.AttributeValueMemberM)
-		if !ok {
+	for _, v := range r.list(name) {
+		if v.M == nil {
 			r.fail(name)
 			return nil
 		}
-		rs = append(rs, &reader{m.Value, r.err})
+		rs = append(rs, &reader{v.M, r.err})
 	}
 	return rs
 }
 
 // texted reads a map of texts.
 func (r *reader) texted(name string) map[string]string {
-	m := attribute[*types.AttributeValueMemberM](r, name)
+	m := of(r, name, func(v value) (item, bool) { return v.M, v.M != nil })
 	if m == nil {
 		return nil
 	}
-	kv := make(map[string]string, len(m.Value))
-	inner := reader{m.Value, r.err}
-	for k := range m.Value {
+	kv := make(map[string]string, len(m))
+	inner := reader{m, r.err}
+	for k := range m {
 		kv[k] = inner.text(k)
 	}
 	return kv
+}
+
+func (v value) text() (string, bool) {
+	if v.S == nil {
+		return "", false
+	}
+	return *v.S, true
 }

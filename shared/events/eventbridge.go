@@ -7,9 +7,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
-	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 
+	"github.com/keepin/keepin/shared/awsjson"
 	"github.com/keepin/keepin/shared/keeper"
 )
 
@@ -20,9 +19,14 @@ const busTimeout = 3 * time.Second
 // Bus puts events on an EventBridge bus. The CloudEvent is the detail, and its
 // type the detail-type, so that rules can choose by it; the source is "keepin".
 type Bus struct {
-	Client  *eventbridge.Client
-	Name    string // or ARN
+	Client  *awsjson.Client // of NewClient
+	Name    string          // or ARN
 	BaseURL string
+}
+
+// NewClient makes a client of EventBridge.
+func NewClient(c aws.Config) *awsjson.Client {
+	return awsjson.New(c, awsjson.Service{Name: "events", Target: "AWSEvents", Version: "1.1"})
 }
 
 // Send puts one event. An error means that it may or may not have arrived.
@@ -33,20 +37,24 @@ func (b Bus) Send(ctx context.Context, e keeper.Event) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, busTimeout)
 	defer cancel()
-	out, err := b.Client.PutEvents(ctx, &eventbridge.PutEventsInput{Entries: []types.PutEventsRequestEntry{{
-		EventBusName: aws.String(b.Name),
-		Source:       aws.String("keepin"),
-		DetailType:   aws.String(string(e.Type)),
-		Detail:       aws.String(string(detail)),
-		Time:         aws.Time(e.At),
-	}}})
+	type entry struct {
+		EventBusName, Source, DetailType, Detail string
+		Time                                     float64 // seconds since 1970
+	}
+	var out struct {
+		FailedEntryCount int
+		Entries          []struct{ ErrorCode string }
+	}
+	err = b.Client.Call(ctx, "PutEvents", map[string][]entry{"Entries": {{
+		EventBusName: b.Name, Source: "keepin", DetailType: string(e.Type), Detail: string(detail), Time: float64(e.At.UnixMilli()) / 1000,
+	}}}, &out)
 	if err != nil {
 		return fmt.Errorf("put event: %w", err)
 	}
 	if out.FailedEntryCount > 0 { // the call succeeds even so
 		code := "unknown"
-		if len(out.Entries) > 0 && out.Entries[0].ErrorCode != nil {
-			code = *out.Entries[0].ErrorCode
+		if len(out.Entries) > 0 && out.Entries[0].ErrorCode != "" {
+			code = out.Entries[0].ErrorCode
 		}
 		return errors.New("put event: refused: " + code)
 	}

@@ -1,7 +1,6 @@
 package events_test
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -11,10 +10,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 
 	"github.com/keepin/keepin/shared/events"
 	"github.com/keepin/keepin/shared/keeper"
+	"github.com/keepin/keepin/test/aws/awstest"
 )
 
 const base = "https://app.example.com/auth"
@@ -57,12 +56,7 @@ func bus(t *testing.T, status int, answer string) (events.Bus, *string) {
 		io.WriteString(w, answer)
 	}))
 	t.Cleanup(s.Close)
-	client := eventbridge.New(eventbridge.Options{
-		BaseEndpoint: aws.String(s.URL), Region: "eu-central-1", RetryMaxAttempts: 1,
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: "a", SecretAccessKey: "b"}, nil
-		}),
-	})
+	client := events.NewClient(aws.Config{BaseEndpoint: &s.URL, Region: "eu-central-1", Credentials: awstest.Credentials()})
 	return events.Bus{Client: client, Name: "arn:aws:events:eu-central-1:111122223333:event-bus/keepin", BaseURL: base}, &got
 }
 

@@ -2,15 +2,14 @@ package secrets
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
-	"github.com/aws/smithy-go"
 
+	"github.com/keepin/keepin/shared/awsjson"
 	"github.com/keepin/keepin/shared/secret"
 )
 
@@ -25,8 +24,13 @@ var ErrChanged = errors.New("replace secret: another was stored meanwhile")
 // what is in it. Every reading names its stage: not all doubles of the service
 // take AWSCURRENT for granted.
 type Manager struct {
-	Client *secretsmanager.Client
-	ID     string // name or ARN
+	Client *awsjson.Client // of NewClient
+	ID     string          // name or ARN
+}
+
+// NewClient makes a client of Secrets Manager.
+func NewClient(c aws.Config) *awsjson.Client {
+	return awsjson.New(c, awsjson.Service{Name: "secretsmanager", Target: "secretsmanager", Version: "1.1"})
 }
 
 // Current reads what stands now.
@@ -41,14 +45,14 @@ func (m Manager) CurrentSince(ctx context.Context) (secret.String, time.Time, er
 	if err != nil {
 		return secret.String{}, time.Time{}, err
 	}
-	return text, aws.ToTime(out.CreatedDate), nil
+	return text, time.UnixMilli(int64(out.CreatedDate * 1000)).UTC(), nil
 }
 
 // Previous reads what stood before the last change; the zero String where
 // nothing did.
 func (m Manager) Previous(ctx context.Context) (secret.String, error) {
 	text, _, err := m.read(ctx, "AWSPREVIOUS")
-	if _, none := errors.AsType[*types.ResourceNotFoundException](err); none {
+	if awsjson.Code(err) == "ResourceNotFoundException" {
 		return secret.String{}, nil
 	}
 	return text, err
@@ -69,30 +73,39 @@ func (m Manager) Replace(ctx context.Context, edit func(secret.String) (secret.S
 	defer cancel()
 	// The version is stored under no stage first; moving AWSCURRENT to it names
 	// the version that it must be moved from, which is the compare-and-swap.
-	put, err := m.Client.PutSecretValue(ctx, &secretsmanager.PutSecretValueInput{
-		SecretId: &m.ID, SecretString: aws.String(next.Reveal()), VersionStages: []string{"keepin-next"},
-	})
+	var put version
+	err = m.Client.Call(ctx, "PutSecretValue", map[string]any{
+		"SecretId": m.ID, "SecretString": next.Reveal(), "VersionStages": []string{"keepin-next"},
+		"ClientRequestToken": rand.Text() + rand.Text(), // a call that is made twice stores one version
+	}, &put)
 	if err != nil {
 		return managerError("replace secret: put secret value", err)
 	}
-	_, err = m.Client.UpdateSecretVersionStage(ctx, &secretsmanager.UpdateSecretVersionStageInput{
-		SecretId: &m.ID, VersionStage: aws.String("AWSCURRENT"), MoveToVersionId: put.VersionId, RemoveFromVersionId: was.VersionId,
-	})
-	if _, moved := errors.AsType[*types.InvalidParameterException](err); moved {
+	err = m.Client.Call(ctx, "UpdateSecretVersionStage", map[string]any{
+		"SecretId": m.ID, "VersionStage": "AWSCURRENT", "MoveToVersionId": put.VersionId, "RemoveFromVersionId": was.VersionId,
+	}, &struct{}{})
+	if awsjson.Code(err) == "InvalidParameterException" {
 		return ErrChanged
 	}
 	return managerError("replace secret: update secret version stage", err)
 }
 
-func (m Manager) read(ctx context.Context, stage string) (secret.String, *secretsmanager.GetSecretValueOutput, error) {
+// version is what Secrets Manager answers of one version of a secret.
+type version struct {
+	SecretString *string
+	VersionId    string  //nolint:revive // AWS's name
+	CreatedDate  float64 // seconds since 1970
+}
+
+func (m Manager) read(ctx context.Context, stage string) (secret.String, version, error) {
 	ctx, cancel := context.WithTimeout(ctx, managerTimeout)
 	defer cancel()
-	out, err := m.Client.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &m.ID, VersionStage: &stage})
-	if err != nil {
-		return secret.String{}, nil, managerError("read secret: get secret value", err)
+	var out version
+	if err := m.Client.Call(ctx, "GetSecretValue", map[string]string{"SecretId": m.ID, "VersionStage": stage}, &out); err != nil {
+		return secret.String{}, version{}, managerError("read secret: get secret value", err)
 	}
 	if out.SecretString == nil {
-		return secret.String{}, nil, errors.New("read secret: secretsmanager:" + m.ID + " holds no text")
+		return secret.String{}, version{}, errors.New("read secret: secretsmanager:" + m.ID + " holds no text")
 	}
 	return secret.New(*out.SecretString), out, nil
 }
@@ -101,7 +114,7 @@ func managerError(call string, err error) error {
 	if err == nil {
 		return nil
 	}
-	api, ok := errors.AsType[smithy.APIError](err)
+	api, ok := errors.AsType[*awsjson.Error](err)
 	if !ok {
 		return fmt.Errorf("%s: %w", call, err)
 	}
@@ -111,15 +124,15 @@ func managerError(call string, err error) error {
 // managerFailure is an answer of Secrets Manager that is an error.
 type managerFailure struct {
 	call string
-	err  smithy.APIError
+	err  *awsjson.Error
 }
 
 func (f *managerFailure) Error() string {
-	switch code := f.err.ErrorCode(); code {
+	switch f.err.Code {
 	case "AccessDeniedException", "ResourceNotFoundException":
-		return fmt.Sprintf("%s: %s: %s", f.call, code, f.err.ErrorMessage())
+		return fmt.Sprintf("%s: %s: %s", f.call, f.err.Code, f.err.Message)
 	default:
-		return fmt.Sprintf("%s: %s", f.call, code)
+		return fmt.Sprintf("%s: %s", f.call, f.err)
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 
 func manager(endpoint, id string) (secrets.Manager, *secretsmanager.Client) {
 	c := secretsmanager.New(secretsmanager.Options{Region: awstest.Region, Credentials: awstest.Credentials(), BaseEndpoint: &endpoint, RetryMaxAttempts: 1})
-	return secrets.Manager{Client: c, ID: id}, c
+	return secrets.Manager{Client: secrets.NewClient(aws.Config{Region: awstest.Region, Credentials: awstest.Credentials(), BaseEndpoint: &endpoint}), ID: id}, c
 }
 
 func to(s string) func(secret.String) (secret.String, error) {

@@ -9,7 +9,7 @@ var mayImport = []struct {
 	packages, imports []string
 	because           string
 }{
-	{list("shared/secret", "shared/config", "shared/lambdahttp", "shared/awsenv"), nil,
+	{list("shared/secret", "shared/config", "shared/lambdahttp", "shared/awsenv", "shared/awsjson"), nil,
 		"it knows nothing of keepin, and anybody may use it"},
 	{list("shared/keeper"), list("shared/secret"),
 		"the domain says what it needs; others bring it"},
@@ -17,15 +17,19 @@ var mayImport = []struct {
 		"it stands on the domain, and says itself which store it needs"},
 	{list("shared/web"), list("shared/keeper", "shared/session", "shared/secret"),
 		"handlers speak the domain's words, and no adapter's"},
-	{list("shared/bolt", "shared/dynamo", "shared/storetest"), list("shared/keeper", "shared/session"),
+	{list("shared/bolt", "shared/storetest"), list("shared/keeper", "shared/session"),
+		"a store holds sealed bytes: it needs no secret, and no other adapter"},
+	{list("shared/dynamo"), list("shared/keeper", "shared/session", "shared/awsjson"),
 		"a store holds sealed bytes: it needs no secret, and no other adapter"},
 	{list("shared/linkedin", "shared/seal"), list("shared/keeper", "shared/secret"),
 		"an adapter speaks the domain's words, and imports no other adapter"},
-	{list("shared/events"), list("shared/keeper"),
+	{list("shared/events"), list("shared/keeper", "shared/awsjson"),
 		"an adapter speaks the domain's words, and imports no other adapter"},
 	{list("shared/operator"), list("shared/keeper", "shared/seal", "shared/secret"),
 		"verbs speak of grants and keys, not of where they are kept"},
-	{list("shared/secrets", "shared/telemetry", "shared/linkedinsim"), list("shared/secret"),
+	{list("shared/telemetry", "shared/linkedinsim"), list("shared/secret"),
+		"it works without the domain"},
+	{list("shared/secrets"), list("shared/secret", "shared/awsjson"),
 		"it works without the domain"},
 	{list("shared/app", "shared/app/work", "shared/app/console", "shared/local"), list("*"),
 		"it is the wiring"},
@@ -43,18 +47,19 @@ var onlyIn = []struct {
 	alone    bool // not what lies below it
 	tests    bool // tests, too
 }{
-	{imports: "net/http", packages: list("shared/awsenv", "shared/bolt", "shared/dynamo", "shared/events", "shared/lambdahttp", "shared/linkedin", "shared/linkedinsim",
+	{imports: "net/http", packages: list("shared/awsenv", "shared/awsjson", "shared/bolt", "shared/dynamo", "shared/events", "shared/lambdahttp", "shared/linkedin", "shared/linkedinsim",
 		"shared/session", "shared/web", "shared/app", "shared/app/work", "shared/local", "cmd/keepin", "client", "functions/validate"),
 		because: "the domain and what it is made of know no HTTP"},
-	{imports: "github.com/aws", packages: list("shared/awsenv", "shared/dynamo", "shared/events", "shared/secrets", "shared/app", "shared/app/work", "shared/app/console", "shared/lambdahttp"),
+	{imports: "github.com/aws", packages: list("shared/awsenv", "shared/awsjson", "shared/dynamo", "shared/events", "shared/secrets", "shared/app", "shared/app/work", "shared/app/console", "shared/lambdahttp"),
 		because: "the domain, the handlers and one machine know no AWS"},
 	{imports: "github.com/aws/aws-sdk-go-v2/config", packages: list("shared/app/console"), because: "a person has profiles; a function has its environment (shared/awsenv)"},
+	{imports: "github.com/aws/aws-sdk-go-v2/service", because: "docs/adr/0010: shared/awsjson calls the services"},
 	{imports: "golang.org/x/oauth2", packages: list("shared/linkedin", "client"), because: "docs/adr/0005"},
 	{imports: "github.com/coreos/go-oidc", packages: list("shared/linkedin"), because: "docs/adr/0005"},
 	{imports: "github.com/go-jose/go-jose", packages: list("shared/linkedin"), because: "docs/adr/0005"},
 	{imports: "go.etcd.io/bbolt", packages: list("shared/bolt"), because: "one package knows the file"},
 	{imports: "github.com/urfave/cli", packages: list("cmd/keepin"), because: "packages take arguments, not flags"},
-	{imports: "math/rand", packages: list("shared/dynamo", "shared/storetest"), because: "what must not be guessed comes from crypto/rand; jitter and a test's dice may"},
+	{imports: "math/rand", packages: list("shared/awsjson", "shared/storetest"), because: "what must not be guessed comes from crypto/rand; jitter and a test's dice may"},
 	{imports: "log", alone: true, because: "logs are log/slog, handed in"},
 	{imports: "unsafe", because: "nothing here needs it"},
 	{imports: "testing", packages: list("shared/storetest"), because: "test code does not ship"},
@@ -70,13 +75,13 @@ var neverWith = []struct {
 	because        string
 }{
 	{list("functions/validate"), list("shared/linkedin", "shared/seal", "shared/secrets", "shared/events", "shared/bolt", "shared/linkedinsim", "shared/app/work", "shared/local",
-		"golang.org/x/oauth2", "github.com/coreos/go-oidc", "github.com/aws/aws-sdk-go-v2/service/secretsmanager", "github.com/aws/aws-sdk-go-v2/service/eventbridge", "go.etcd.io/bbolt"),
+		"golang.org/x/oauth2", "github.com/coreos/go-oidc", "go.etcd.io/bbolt"),
 		"it reads the table, and no more"},
 	{list("functions/callback", "functions/logout", "functions/members", "functions/refresh"), list("shared/bolt", "shared/linkedinsim", "shared/local", "go.etcd.io/bbolt"),
 		"Lambda has no file and no simulator"},
 	{list("functions/callback", "functions/logout", "functions/members", "functions/refresh", "functions/validate"),
-		list("shared/operator", "shared/app/console", "github.com/aws/aws-sdk-go-v2/config", "github.com/aws/aws-sdk-go-v2/service/sso", "github.com/aws/aws-sdk-go-v2/service/sts"),
-		"no function is an operator, and looking for profiles is a fifth of a cold start"},
+		list("shared/operator", "shared/app/console", "github.com/aws/aws-sdk-go-v2/config", "github.com/aws/aws-sdk-go-v2/service", "html/template"),
+		"no function is an operator; looking for profiles is a fifth of a cold start, the SDK's services are a third, and with text/template the linker drops no method (docs/performance.md)"},
 }
 
 // notUsed says which names only some packages or files may use.
@@ -86,7 +91,7 @@ var notUsed = []struct {
 	but     []string // packages, folders (with /...), or files
 	because string
 }{
-	{names: list("time.Now"), call: true, but: list("shared/linkedinsim/clock.go", "shared/app/clock_lambdahost.go", "cmd/..."),
+	{names: list("time.Now"), call: true, but: list("shared/linkedinsim/clock.go", "shared/app/clock_lambdahost.go", "shared/awsjson", "cmd/..."),
 		because: "the clock is handed in; time.Now stands only as its default"},
 	{names: list("time.Since", "time.Until"), call: true, but: list("shared/keeper/pass.go", "shared/keeper/work.go", "cmd/..."),
 		because: "the clock is handed in; only what a context leaves is measured by the machine's"},

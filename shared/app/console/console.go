@@ -11,9 +11,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-	"github.com/aws/smithy-go"
 
+	"github.com/keepin/keepin/shared/awsjson"
 	"github.com/keepin/keepin/shared/dynamo"
 	"github.com/keepin/keepin/shared/keeper"
 	"github.com/keepin/keepin/shared/operator"
@@ -41,9 +40,8 @@ type Config struct {
 	// ReadUnits is how many read request units a second a search of the table may
 	// use; 0: as many as it gets.
 	ReadUnits int
-	// Endpoint is DynamoDB's address; "": its own in the Region. Secrets Manager's
-	// is the SDK's to find.
-	Endpoint string
+	// Addresses of DynamoDB and Secrets Manager; "": their own in the Region.
+	Endpoint, SecretsEndpoint string
 	// Load finds Region and credentials; nil: the SDK, in the environment, the
 	// profile (SSO, too) or the machine's role.
 	Load func(context.Context) (aws.Config, error)
@@ -84,9 +82,12 @@ func open(ctx context.Context, c Config) (*operator.Operator, string, error) {
 		return nil, "", err
 	}
 	scan := &dynamo.Scan{Table: table, UnitsPerSecond: c.ReadUnits}
+	if c.SecretsEndpoint != "" {
+		a.BaseEndpoint = &c.SecretsEndpoint
+	}
 	return operator.New(operator.Config{
 		Store:      store{table, scan},
-		Keys:       keyset{secrets.Manager{Client: secretsmanager.NewFromConfig(a), ID: c.Keyset}},
+		Keys:       keyset{secrets.Manager{Client: secrets.NewClient(a), ID: c.Keyset}},
 		Where:      "secretsmanager:" + c.Keyset,
 		Backup:     "Secrets Manager keeps the keyset before as AWSPREVIOUS, until the next change.",
 		PruneAfter: PruneAfter,
@@ -134,12 +135,8 @@ func (k keyset) Replace(ctx context.Context, edit func(secret.String) (secret.St
 
 // explain says what to do about what AWS answered.
 func explain(c Config, region string, err error) error {
-	api, ok := errors.AsType[smithy.APIError](err)
-	if !ok {
-		return err
-	}
 	const policy = "section 8 of docs/deploy.md has the policy that an operator needs"
-	switch api.ErrorCode() {
+	switch awsjson.Code(err) {
 	case "AccessDeniedException":
 		return fmt.Errorf("these credentials may not do that; %s: %w", policy, err)
 	case "ResourceNotFoundException":

@@ -43,8 +43,8 @@ func open(t *testing.T) *stack {
 	s := &stack{t: t, c: console.Config{Table: awstest.Table(t, tables), Keyset: "keepin/" + rand.Text(), Endpoint: tables, ReadUnits: 1000, Load: to(endpoint)}}
 	s.c.Now = func() time.Time { return time.Now().Add(s.ahead) }
 	a, _ := to(endpoint)(t.Context())
-	s.keys = secrets.Manager{Client: secretsmanager.NewFromConfig(a), ID: s.c.Keyset}
-	_, err := s.keys.Client.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: &s.c.Keyset, SecretString: aws.String(seal.NewKeyset().Reveal())})
+	s.keys = secrets.Manager{Client: secrets.NewClient(a), ID: s.c.Keyset}
+	_, err := secretsmanager.NewFromConfig(a).CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: &s.c.Keyset, SecretString: aws.String(seal.NewKeyset().Reveal())})
 	if _, twice := errors.AsType[*smtypes.ResourceExistsException](err); !twice { // nobody else has this name: the client sent it twice
 		must(t, err)
 	}

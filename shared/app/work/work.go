@@ -10,10 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-
 	"github.com/keepin/keepin/shared/app"
+	"github.com/keepin/keepin/shared/awsjson"
 	"github.com/keepin/keepin/shared/config"
 	"github.com/keepin/keepin/shared/events"
 	"github.com/keepin/keepin/shared/keeper"
@@ -47,7 +45,7 @@ func Start(build func(*Work) lambdahttp.Function) {
 }
 
 func open(a *app.App) (*Work, error) {
-	manager := secretsmanager.NewFromConfig(a.AWS)
+	manager := secrets.NewClient(a.Service("SECRETS_MANAGER"))
 	keys := &secrets.Cache{Read: read(manager, a.Keys), Now: a.Now}
 	creds := &credentials{
 		where:   a.Secret.String(),
@@ -97,7 +95,7 @@ func open(a *app.App) (*Work, error) {
 }
 
 // read reads a secret where the configuration says it is.
-func read(client *secretsmanager.Client, p config.Place) func(context.Context) (secret.String, error) {
+func read(client *awsjson.Client, p config.Place) func(context.Context) (secret.String, error) {
 	if p.Kind == "file" {
 		return secrets.File(p.Name)
 	}
@@ -108,7 +106,7 @@ func read(client *secretsmanager.Client, p config.Place) func(context.Context) (
 func sink(a *app.App) func(context.Context, keeper.Event) error {
 	switch a.Events.Kind {
 	case "eventbridge":
-		return events.Bus{Client: eventbridge.NewFromConfig(a.AWS), Name: a.Events.Name, BaseURL: a.BaseURL}.Send
+		return events.Bus{Client: events.NewClient(a.Service("EVENTBRIDGE")), Name: a.Events.Name, BaseURL: a.BaseURL}.Send
 	case "webhook":
 		return events.NewWebhook(a.Events.Name, a.BaseURL, a.Transport).Send
 	default:
