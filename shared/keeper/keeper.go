@@ -37,9 +37,10 @@ type Config struct {
 	Sleep func(context.Context, time.Duration) error
 	// Log takes one line for each failed LinkedIn call; nil: none.
 	Log *slog.Logger
-	// Workers is how many grants a pass works on at once; 0: 32.
+	// Workers is how many grants a pass works on at once; 0: 96.
 	Workers int
-	// Rate is how many grants a second a pass begins; 0: 100.
+	// Rate is how many grants a second a pass begins, each with at most two calls to
+	// LinkedIn; 0: 250.
 	Rate int
 }
 
@@ -67,10 +68,10 @@ func New(c Config) (*Keeper, error) {
 		c.Events = func(context.Context, Event) error { return nil }
 	}
 	if c.Workers <= 0 {
-		c.Workers = 32
+		c.Workers = 96
 	}
 	if c.Rate <= 0 {
-		c.Rate = 100
+		c.Rate = 250
 	}
 	return &Keeper{c}, nil
 }

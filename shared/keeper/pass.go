@@ -11,6 +11,7 @@ import (
 const (
 	batch    = 100              // grants taken from a shard at once
 	passEnds = 10 * time.Second // before its deadline
+	catchUp  = 50 * time.Millisecond
 )
 
 // Range is a range of shards, both ends included: {0, 15} is all.
@@ -45,6 +46,7 @@ func (k *Keeper) Pass(ctx context.Context, shards Range) (Report, error) {
 		s := shards.From + (int(k.now().Unix()/60%Shards)+i)%n
 		failed = errors.Join(failed, p.shard(ctx, s))
 	}
+	p.begun.Wait()
 	was, is := p.gate.change(ctx, func(c *Control) bool { return c.forget(k.now()) })
 	k.report(ctx, p.gate, was, is, nil)
 	p.report.Blocked = is.Blocked(k.now())
@@ -55,6 +57,8 @@ type pass struct {
 	k     *Keeper
 	gate  *gate
 	slots chan struct{}
+	begun sync.WaitGroup
+	next  time.Time // when the next grant's turn is
 
 	mu     sync.Mutex
 	report Report
@@ -66,6 +70,7 @@ func (p *pass) time(ctx context.Context) bool {
 	return ctx.Err() == nil && (!ok || time.Until(end) > passEnds+stepNeeds/2)
 }
 
+// shard begins all that is due in a shard. Its error is the index's.
 func (p *pass) shard(ctx context.Context, shard int) error {
 	// What becomes due meanwhile is the next pass's, so that this one has an end. It
 	// reads on behind what it has seen: much of that may stay due, leased or blocked.
@@ -76,33 +81,39 @@ func (p *pass) shard(ctx context.Context, shard int) error {
 		if err != nil {
 			return p.k.storeError("due", err)
 		}
-		var these sync.WaitGroup
 		for _, n := range due {
-			id := n.Member
-			if seen[id] {
+			if seen[n.Member] {
 				continue
 			}
-			if !p.time(ctx) {
-				these.Wait()
-				return nil
-			}
-			seen[id] = true
-			if err := p.k.Sleep(ctx, time.Second/time.Duration(p.k.Rate)); err != nil {
-				these.Wait()
+			seen[n.Member] = true
+			if !p.time(ctx) || p.pace(ctx) != nil {
 				return nil
 			}
 			p.slots <- struct{}{}
-			these.Go(func() {
+			p.begun.Go(func() {
 				defer func() { <-p.slots }()
-				p.one(ctx, id)
+				p.one(ctx, n.Member)
 			})
 		}
-		these.Wait()
 		if len(due) < batch {
 			return nil
 		}
 		last = due[batch-1]
 	}
+}
+
+// pace waits for the next grant's turn. What a late timer had held up is made
+// good, a longer wait for a free worker is not.
+func (p *pass) pace(ctx context.Context) error {
+	turn := time.Second / time.Duration(p.k.Rate)
+	now := p.k.now()
+	p.next = later(p.next, now.Add(-catchUp))
+	wait := min(p.next.Sub(now), turn)
+	p.next = p.next.Add(turn)
+	if wait <= 0 {
+		return ctx.Err()
+	}
+	return p.k.Sleep(ctx, wait)
 }
 
 func (p *pass) one(ctx context.Context, id MemberID) {

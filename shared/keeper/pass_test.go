@@ -4,10 +4,15 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/keepin/keepin/shared/keeper"
+	"github.com/keepin/keepin/shared/linkedinsim"
+	"github.com/keepin/keepin/shared/secret"
+	"github.com/keepin/keepin/shared/storetest"
 )
 
 // reads counts what a pass reads of a store.
@@ -63,7 +68,9 @@ func TestPassReadsABlockedShardOnce(t *testing.T) {
 		grant   func(*world, *keeper.Grant)
 		control keeper.Control
 	}{
-		"leased":  {grant: func(w *world, g *keeper.Grant) { g.Lease = keeper.Lease{ID: "another", Until: w.clock.Now().Add(40 * time.Second)} }},
+		"leased": {grant: func(w *world, g *keeper.Grant) {
+			g.Lease = keeper.Lease{ID: "another", Until: w.clock.Now().Add(40 * time.Second)}
+		}},
 		"paused":  {control: keeper.Control{PausedAt: t0}},
 		"refused": {control: keeper.Control{Breaker: keeper.Breaker{Class: keeper.ClassApplication, Since: t0, Until: t0.Add(1000 * day)}}},
 	} {
@@ -138,4 +145,77 @@ func TestPassReadsInVainOnce(t *testing.T) {
 			t.Errorf("%s: afterwards: %v", what, err)
 		}
 	}
+}
+
+// paced is a LinkedIn that notes when it was asked for a refresh.
+type paced struct {
+	keeper.Provider
+	takes func(n int) time.Duration
+
+	mu sync.Mutex
+	at []time.Time
+}
+
+func (p *paced) Inspect(context.Context, secret.String) (keeper.Inspection, error) {
+	return keeper.Inspection{Active: true}, nil
+}
+
+func (p *paced) Refresh(context.Context, secret.String) (keeper.Tokens, error) {
+	p.mu.Lock()
+	p.at = append(p.at, time.Now())
+	n := len(p.at)
+	p.mu.Unlock()
+	time.Sleep(p.takes(n))
+	return keeper.Tokens{Access: secret.New("b"), IssuedAt: time.Now(), ExpiresAt: time.Now().Add(60 * day)}, nil
+}
+
+// pacedPass has n grants of one shard refreshed at 100 a second.
+func pacedPass(t *testing.T, n int, late time.Duration, takes func(n int) time.Duration) (p *paced, took time.Duration) {
+	t.Helper()
+	p = &paced{takes: takes}
+	w := &world{clock: linkedinsim.NewClock(time.Now().UTC()), store: storetest.NewMemory(time.Now)}
+	w.stock(t, n, func(g *keeper.Grant) {
+		for _, tok := range []*keeper.Token{&g.Access, &g.Refresh} {
+			tok.Sealed, _ = clearSealer{}.Seal(t.Context(), secret.New("t"), map[bool]keeper.Purpose{true: keeper.PurposeAccess, false: keeper.PurposeRefresh}[tok == &g.Access], string(g.Member))
+		}
+	})
+	k, err := keeper.New(keeper.Config{Store: w.store, Desk: w.store, Provider: p, Sealer: clearSealer{}, Rate: 100,
+		Sleep: func(_ context.Context, d time.Duration) error { time.Sleep(d + late); return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	r, err := k.Pass(t.Context(), keeper.Range{From: 0, To: 15})
+	if err != nil || r.Done != n {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	return p, time.Since(began)
+}
+
+// A pass begins no more grants a second than its rate, and as many although
+// timers are late.
+func TestPassKeepsToItsRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, late := range []time.Duration{0, 7 * time.Millisecond, 30 * time.Millisecond} {
+			p, took := pacedPass(t, 500, late, func(int) time.Duration { return 0 })
+			if took < 4900*time.Millisecond || took > 5200*time.Millisecond {
+				t.Errorf("timers %v late: 500 at 100 a second took %v", late, took)
+			}
+			for i := range p.at[:400] {
+				if d := p.at[i+100].Sub(p.at[i]); d < 940*time.Millisecond { // 50 ms may be made good
+					t.Fatalf("timers %v late: 100 grants were begun in %v", late, d)
+				}
+			}
+		}
+	})
+}
+
+// One grant whose LinkedIn takes long holds up no other.
+func TestSlowGrantHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, took := pacedPass(t, 350, 0, func(n int) time.Duration { return map[bool]time.Duration{true: 9 * time.Second}[n == 1] })
+		if last := p.at[349].Sub(p.at[0]); last > 4*time.Second || took > 9100*time.Millisecond {
+			t.Errorf("the last of 350 began after %v; the pass took %v", last, took)
+		}
+	})
 }
