@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 
@@ -37,6 +38,9 @@ func serve(ctx context.Context, c config.Config, out, log io.Writer) error {
 	if err := onThisMachine(c); err != nil {
 		return err
 	}
+	if err := mayWrite(c.Data); err != nil {
+		return err
+	}
 	hide := new(telemetry.Hide)
 	logger := telemetry.Logger(log, c.LogLevel, false, hide)
 	send, err := sink(c, logger)
@@ -66,6 +70,19 @@ func serve(ctx context.Context, c config.Config, out, log io.Writer) error {
 		all.Go(func() error { return serveUntil(ctx, operators, m.OperatorHandler()) })
 	}
 	return errors.Join(all.Wait(), m.Close())
+}
+
+// mayWrite is an error where the data folder is there, and closed to this user:
+// each file in it would else be complained of on its own.
+func mayWrite(dir string) error {
+	f, err := os.CreateTemp(dir, ".may-write-*")
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("the data folder %s belongs to another user, or is closed to this one (uid %d): permission denied; run keepin as its owner, give the folder to this user (chown -R), or choose another with KEEPIN_DATA", dir, os.Getuid())
+	}
+	if err != nil {
+		return nil // made, or complained of, later
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // onThisMachine refuses places that only the Lambda functions have.
