@@ -101,7 +101,11 @@ func start(s Spec) (*environment, error) {
 		e.cmd.Env = append(e.cmd.Env, k+"="+v)
 	}
 	began := time.Now()
-	if err := e.cmd.Start(); err != nil {
+	run := (*exec.Cmd).Start
+	if s.Exec != nil {
+		run = s.Exec
+	}
+	if err := run(e.cmd); err != nil {
 		_ = e.server.Close()
 		return nil, fmt.Errorf("start %s: %w", s.Name, err)
 	}

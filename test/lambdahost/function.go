@@ -3,6 +3,7 @@ package lambdahost
 import (
 	"context"
 	"io"
+	"os/exec"
 	"sync"
 	"time"
 )
@@ -18,6 +19,9 @@ type Spec struct {
 	ColdStart    bool          // every invocation has a new environment
 	Freeze       bool          // environments are stopped between invocations
 	Log          io.Writer     // stdout and stderr; nil discards them
+
+	// Exec starts a process; nil is (*exec.Cmd).Start. Who measures puts it below a quota.
+	Exec func(*exec.Cmd) error
 }
 
 // Function is one function with its environments. It is safe for concurrent use.
@@ -95,6 +99,23 @@ func (f *Function) Invoke(ctx context.Context, payload []byte) (Result, error) {
 		return Result{}, ctx.Err()
 	}
 }
+
+// Start makes an environment ahead of its first invocation, and says how long
+// its init took.
+func (f *Function) Start() (time.Duration, error) {
+	e, err := start(f.spec)
+	if err != nil {
+		return 0, err
+	}
+	f.mu.Lock()
+	f.busy[e] = true
+	f.mu.Unlock()
+	f.give(e)
+	return e.init, nil
+}
+
+// Spec is what the function was made of.
+func (f *Function) Spec() Spec { return f.spec }
 
 // take hands out an idle environment, or nil with the right to make one.
 func (f *Function) take() (*environment, error) {
