@@ -56,8 +56,8 @@ func Transport(getenv func(string) string) *http.Transport {
 		DialContext:            d.dial,
 		DialTLSContext:         d.dialTLS,
 		ForceAttemptHTTP2:      true,
-		MaxIdleConns:           100,
-		MaxIdleConnsPerHost:    20,
+		MaxIdleConns:           200,
+		MaxIdleConnsPerHost:    100, // a pass works on 96 grants at once, and a handshake costs more than its call
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
