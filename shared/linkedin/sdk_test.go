@@ -433,11 +433,17 @@ func TestTheRequestForAnSDKTokenTriesBothSecrets(t *testing.T) {
 		t.Errorf("got %s after %d calls", failed.Class, len(u.seen(sdkPath)))
 	}
 	_, signature, _ := strings.Cut(u.seen(sdkPath)[2].header.Get("Authorization"), `oauth_signature="`)
-	if clear, err := url.PathUnescape(strings.TrimSuffix(signature, `"`)); err != nil || strings.Contains(everything(t, failed), clear) || len(clear) != 28 {
+	signature = strings.TrimSuffix(signature, `"`)
+	clear, err := url.PathUnescape(signature)
+	if text := everything(t, failed); err != nil || len(clear) != 28 || strings.Contains(text, clear) || strings.Contains(text, signature) {
 		t.Errorf("the record shows the signature: %+v", failed.Record)
 	}
 	if !strings.HasPrefix(failed.Record.RequestHeaders["authorization"], "OAuth oauth_consumer_key=") || failed.Record.RequestBody != "xoauth_oauth2_access_token="+secret.New(sdkToken).Fingerprint() {
 		t.Errorf("the record is not what support asks for: %+v", failed.Record)
+	}
+	_, _, err = u.client(t).ExchangeSDK(t.Context(), secret.New(sdkCookie(object{"access_token": "abc"}))) // too short to be looked for
+	if got := callError(t, err).Record.RequestBody; got != "xoauth_oauth2_access_token="+secret.New("abc").Fingerprint() {
+		t.Errorf("got request body %s", got)
 	}
 }
 
