@@ -28,6 +28,7 @@ func TestDeployedStack(t *testing.T) {
 		{"TheScheduleRefreshes", scheduleRefreshes},
 		{"AnUpdateAmidRefreshesLosesNothing", updateAmidRefreshes},
 		{"AnotherAPIAsksWhoIsSignedIn", otherAPI},
+		{"EveryAPIIsLetInByName", everyAPIIsLetIn},
 		{"NoRoleDoesMore", noRoleDoesMore},
 		{"EveryConditionIsNeeded", everyConditionIsNeeded},
 		{"EveryStatementOfEveryRoleIsNeeded", everyStatementIsNeeded},
@@ -215,6 +216,48 @@ func otherAPI(t *testing.T, s *stack) {
 	}
 }
 
+// everyAPIIsLetIn takes from each function, one at a time, who may call it.
+func everyAPIIsLetIn(t *testing.T, s *stack) {
+	b := s.browser()
+	b.signIn(t)
+	for id, name := range s.resources(t, s.name, "AWS::Lambda::Function") {
+		if id == "RefreshFunction" { // no API calls it
+			continue
+		}
+		path, role := "/2015-03-31/functions/"+name+"/policy", strings.TrimSuffix(id, "Function")+"Role"
+		var got struct{ Policy string }
+		_, body := s.call(t, root(t), "GET", "lambda", path, nil)
+		var p struct {
+			Statement []struct {
+				Sid       string
+				Condition map[string]map[string]string
+			}
+		}
+		if json.Unmarshal([]byte(body), &got) != nil || json.Unmarshal([]byte(got.Policy), &p) != nil || len(p.Statement) == 0 {
+			t.Fatalf("lambda:GetPolicy: %s", body)
+		}
+		for _, st := range p.Statement {
+			source := st.Condition["ArnLike"]["AWS:SourceArn"]
+			ask := func() int { return s.poke(t, role) }
+			if strings.Contains(source, "/authorizers/") {
+				ask = func() int { return b.do(t, "GET", s.other+"/orders", cookie(b)).StatusCode }
+			}
+			if status := ask(); status >= http.StatusInternalServerError || source == "" {
+				t.Errorf("%s: %d, as called by %q", id, status, source)
+			}
+			s.call(t, root(t), "DELETE", "lambda", path+"/"+st.Sid, nil)
+			if status := ask(); status != http.StatusInternalServerError {
+				t.Errorf("%s without the permission of %s: %d", id, source, status)
+			}
+			raw, err := json.Marshal(map[string]string{"StatementId": st.Sid, "Action": "lambda:InvokeFunction", "Principal": "apigateway.amazonaws.com", "SourceArn": source})
+			must(t, err)
+			if status, body := s.call(t, root(t), "POST", "lambda", path, raw); status != http.StatusCreated {
+				t.Fatalf("lambda:AddPermission: %d %s", status, body)
+			}
+		}
+	}
+}
+
 // cookie is the session's, as it is now.
 func cookie(b *browser) func(*http.Request) {
 	u, _ := url.Parse(b.out["Url"]) // it was asked before
@@ -239,9 +282,9 @@ func deleted(t *testing.T, s *stack) {
 	if len(kept) != 3 || kept[1] != s.out["Table"] || kept[2] != s.out["Keyset"] {
 		t.Fatalf("kept are %q", kept)
 	}
-	for what, want := range s.left(t) {
-		if want != map[string]int{"tables": 1, "secrets": 1}[what] {
-			t.Errorf("after the deletion there are %d %s", want, what)
+	for what, n := range s.left(t) {
+		if n != map[string]int{"tables": 1, "secrets": 1}[what] {
+			t.Errorf("after the deletion there are %d %s", n, what)
 		}
 	}
 	s.mustTool(t, "", "bash", "-c", "table="+kept[1]+" keyset="+kept[2]+"\n"+guide(t, "aws dynamodb delete-table"))
