@@ -16,6 +16,13 @@ type judge struct {
 func (j *judge) Helper()               {}
 func (j *judge) Errorf(string, ...any) { j.failed = true }
 
+// work keeps a processor busy.
+func work(d time.Duration) {
+	for begun := bounds.Worked(); bounds.Worked()-begun < d; {
+		_ = make([]int, 10)
+	}
+}
+
 func TestWhatCostsTooMuchThreeTimesFails(t *testing.T) {
 	var kept []byte
 	calls := 0
@@ -31,7 +38,8 @@ func TestWhatCostsTooMuchThreeTimesFails(t *testing.T) {
 				kept = make([]byte, 1<<10)
 			}
 		}, true, 3},
-		"time": {func() { time.Sleep(bounds.Life + time.Millisecond) }, true, 3},
+		"a wait": {func() { time.Sleep(60 * time.Millisecond) }, false, 1},
+		"time":   {func() { work(bounds.Life * 6 / 5) }, true, 3},
 		"a machine that was busy twice": {func() {
 			if calls < 3 {
 				kept = make([]byte, 5<<20)
