@@ -49,8 +49,8 @@ const (
 	metricsKB   = 0.5  // the log line of a pass
 	eventReads  = 1    // of the grant, for each task (TestPassOverAFileReadsWhatIsDue)
 
-	alarmMetrics = 21 // template.yaml
-	metrics      = 4  // shared/telemetry
+	alarmMetrics = 22 // template.yaml
+	metrics      = 5  // shared/telemetry
 
 	taskRate   = 250.0       // grants a second that a pass begins (keeper.Config)
 	workShare  = 40.0 / 60.0 // of each minute: a pass begins nothing in the last 20 s of its 60

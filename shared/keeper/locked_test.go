@@ -81,6 +81,9 @@ func TestLostKeyIsAnIncidentUntilItIsBack(t *testing.T) {
 			t.Errorf("the member pays: %s", brief(g))
 		}
 	}
+	if r := w.pass(t); r.Open != 1 || r.Blocked {
+		t.Errorf("the pass reports %+v", r)
+	}
 	*keyset = before
 	w.advance(t, 7*time.Hour, 10*time.Minute)
 	if got := open(t, w); got != "" || w.told(keeper.IncidentOpened) != 1 || w.told(keeper.IncidentClosed) != 1 {

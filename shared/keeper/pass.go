@@ -24,6 +24,7 @@ type Report struct {
 	Skipped int           // named by the index, and nothing to do
 	Lag     time.Duration // how late the latest of them was
 	Blocked bool          // breaker or pause stopped refreshes
+	Open    int           // incidents that were open at its end
 }
 
 // Pass does all that is due in shards, the longest due first, until 10 seconds
@@ -49,7 +50,7 @@ func (k *Keeper) Pass(ctx context.Context, shards Range) (Report, error) {
 	p.begun.Wait()
 	was, is := p.gate.change(ctx, func(c *Control) bool { return c.forget(k.now()) })
 	k.report(ctx, p.gate, was, is, nil)
-	p.report.Blocked = is.Blocked(k.now())
+	p.report.Blocked, p.report.Open = is.Blocked(k.now()), len(is.Open)
 	return p.report, failed
 }
 

@@ -13,6 +13,7 @@ type Pass struct {
 	Done    int           // grants worked on without trouble
 	Failed  int           // grants whose work failed
 	Blocked bool          // breaker or pause stopped refreshes
+	Open    int           // incidents that were open at its end
 }
 
 // Namespace is where CloudWatch keeps keepin's metrics.
@@ -36,6 +37,7 @@ func (p Pass) WriteEMF(w io.Writer, at time.Time, function string) error {
 		{"Done", "Count", p.Done},
 		{"Failed", "Count", p.Failed},
 		{"Blocked", "None", blocked},
+		{"OpenIncidents", "Count", p.Open},
 	}
 	line := map[string]any{"FunctionName": function}
 	var definitions []map[string]string

@@ -13,7 +13,7 @@ import (
 // and dimension that is declared stands in the line.
 func TestAPassIsOneLineOfMetrics(t *testing.T) {
 	var out bytes.Buffer
-	p := telemetry.Pass{Lag: 90 * time.Second, Done: 3, Failed: 1, Blocked: true}
+	p := telemetry.Pass{Lag: 90 * time.Second, Done: 3, Failed: 1, Blocked: true, Open: 2}
 	if err := p.WriteEMF(&out, time.UnixMilli(1773150032116), "refresh"); err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func TestAPassIsOneLineOfMetrics(t *testing.T) {
 	if emf.AWS.Timestamp != 1773150032116 || d.Namespace != "keepin" || len(d.Dimensions) != 1 || len(d.Dimensions[0]) != 1 || line[d.Dimensions[0][0]] != "refresh" {
 		t.Errorf("got %s", out.Bytes())
 	}
-	want := map[string]float64{"RefreshLagSeconds": 90, "Done": 3, "Failed": 1, "Blocked": 1}
+	want := map[string]float64{"RefreshLagSeconds": 90, "Done": 3, "Failed": 1, "Blocked": 1, "OpenIncidents": 2}
 	for _, m := range d.Metrics {
 		if line[m.Name] != want[m.Name] || m.Unit == "" {
 			t.Errorf("%s: got %v, want %v", m.Name, line[m.Name], want[m.Name])

@@ -444,7 +444,7 @@ func metricsExist(s stack, complain complain) {
 			complain("%s tells nobody", id)
 		}
 	}
-	for _, name := range []string{"RefreshLagSeconds", "Blocked", "5xx", "Throttles", "Errors", "TargetErrorCount", "WriteThrottleEvents", "Invocations"} {
+	for _, name := range []string{"RefreshLagSeconds", "Blocked", "OpenIncidents", "5xx", "Throttles", "Errors", "TargetErrorCount", "WriteThrottleEvents", "Invocations"} {
 		if !alarmed[name] {
 			complain("no alarm on %s", name)
 		}

@@ -182,6 +182,6 @@ func (w *Work) Backend() func(http.Handler) http.Handler {
 // Pass does what is due of the shards from to to, and writes its metrics.
 func (w *Work) Pass(ctx context.Context, from, to int) error {
 	r, err := w.Keeper.Pass(ctx, keeper.Range{From: from, To: to})
-	p := telemetry.Pass{Lag: r.Lag, Done: r.Done, Failed: r.Failed, Blocked: r.Blocked}
+	p := telemetry.Pass{Lag: r.Lag, Done: r.Done, Failed: r.Failed, Blocked: r.Blocked, Open: r.Open}
 	return errors.Join(err, p.WriteEMF(os.Stdout, w.Now(), app.FunctionName()))
 }
