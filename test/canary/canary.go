@@ -3,6 +3,7 @@
 package canary
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -25,17 +26,50 @@ const edge = 16
 // Forms: as it is, base64 (standard and URL alphabet, however it is aligned),
 // hex, URL-encoded (query and path), JSON- and Go-quoted, reversed, and the
 // first and last 16 bytes alone.
-func Find(text []byte, canaries ...Canary) []string {
-	haystack := string(text)
-	var found []string
-	for _, c := range canaries {
-		if len(c.Secret) < 8 {
+func Find(text []byte, canaries ...Canary) []string { return NewHunter(canaries...).Find(text) }
+
+// Hunter looks for many canaries in one walk through a text.
+type Hunter struct {
+	canaries []Canary
+	// forms by their first 8 bytes; no form is shorter.
+	forms map[[start]byte][]hunted
+	seen  [1 << 16]bool // of the first two of them
+}
+
+const start = 8
+
+type hunted struct {
+	canary int
+	form
+}
+
+// NewHunter makes a Hunter of canaries; see Find.
+func NewHunter(canaries ...Canary) *Hunter {
+	h := &Hunter{canaries: canaries, forms: map[[start]byte][]hunted{}}
+	for n, c := range canaries {
+		if len(c.Secret) < start {
 			panic("canary: " + c.Name + " is too short to be told from chance")
 		}
 		for _, f := range forms(c.Secret) {
-			if strings.Contains(haystack, f.text) {
-				found = append(found, fmt.Sprintf("%s: %s", c.Name, f.name))
-				break
+			key := [start]byte([]byte(f.text))
+			h.forms[key] = append(h.forms[key], hunted{n, f})
+			h.seen[int(key[0])<<8|int(key[1])] = true
+		}
+	}
+	return h
+}
+
+// Find is Find of the canaries that h hunts.
+func (h *Hunter) Find(text []byte) (found []string) {
+	caught := map[int]bool{}
+	for at := range max(0, len(text)-start+1) {
+		if !h.seen[int(text[at])<<8|int(text[at+1])] {
+			continue
+		}
+		for _, f := range h.forms[[start]byte(text[at:])] {
+			if !caught[f.canary] && bytes.HasPrefix(text[at:], []byte(f.text)) {
+				caught[f.canary] = true
+				found = append(found, fmt.Sprintf("%s: %s", h.canaries[f.canary].Name, f.name))
 			}
 		}
 	}

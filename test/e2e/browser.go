@@ -8,7 +8,6 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -31,10 +30,15 @@ type Target struct {
 	Transport http.RoundTripper
 	// Logs is all that was logged so far.
 	Logs func() string
-	// Events are the types of the events sent so far.
+	// Events are the types of the events sent so far; Sent is all that was sent.
 	Events func() []string
-	// Files is what the store holds on disk; nil where there is none.
+	Sent   func() string
+	// Files is all that the store holds, as it holds it.
 	Files func(t testing.TB) [][]byte
+	// Secrets are keepin's own, by what they are: "sealing key 1".
+	Secrets func(t testing.TB) map[string]string
+	// Wire is what keepin calls in LinkedIn's place: Sim, with a hunt around it.
+	Wire *Wire
 	// Operate does an operator's verb and returns what a person reads, an error
 	// too; nil: there is no operator.
 	Operate func(t testing.TB, words ...string) string
@@ -49,8 +53,6 @@ type browser struct {
 	target *Target
 	jar    http.CookieJar
 	client *http.Client
-	mu     sync.Mutex
-	seen   strings.Builder // all that was answered, without the tokens that a token answer is for
 }
 
 // answer is an HTTP answer, read whole.
@@ -108,7 +110,7 @@ func (x *Target) browser(t testing.TB) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &browser{t: t, target: x, jar: jar, client: &http.Client{Jar: jar, Transport: x.Transport, Timeout: 30 * time.Second,
+	return &browser{t: t, target: x, jar: jar, client: &http.Client{Jar: jar, Transport: overhear{x.Wire.hunt, x.Transport}, Timeout: 30 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
@@ -146,20 +148,7 @@ func (b *browser) try(method, address, body string, headers ...string) (answer, 
 	}
 	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(res.Body)
-	b.note(req.URL.Path, res.Header, text)
 	return answer{res, string(text)}, err
-}
-
-// note keeps what was answered for the hunt for secrets.
-func (b *browser) note(path string, h http.Header, body []byte) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for name, values := range h {
-		b.seen.WriteString(name + ": " + strings.Join(values, ", ") + "\n")
-	}
-	if !strings.HasSuffix(path, "/token") {
-		b.seen.Write(body)
-	}
 }
 
 // backend marks a request of the back end's.

@@ -4,8 +4,6 @@
 package e2e
 
 import (
-	"encoding/base64"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -15,7 +13,6 @@ import (
 	"time"
 
 	"github.com/keepin/keepin/shared/linkedinsim"
-	"github.com/keepin/keepin/test/canary"
 )
 
 const (
@@ -25,8 +22,13 @@ const (
 
 // Run runs the suite. open starts a fresh keepin whose LinkedIn app has refresh
 // tokens or not.
+//
+// Each scenario ends with a search of all that keepin has said and stored, for
+// every secret that has passed.
 func Run(t *testing.T, open func(t *testing.T, refreshTokens bool) *Target) {
-	for _, c := range []struct {
+	var mu sync.Mutex
+	var done []*Target
+	scenarios := []struct {
 		name    string
 		without bool // refresh tokens
 		run     func(*testing.T, *Target)
@@ -52,13 +54,27 @@ func Run(t *testing.T, open func(t *testing.T, refreshTokens bool) *Target) {
 		{"K4TheClientSecretRollsUnderTraffic", false, secretRolls},
 		{"K7KeysRotateUnderTraffic", false, keysRotate},
 		{"K8NoSecretInAnyLog", false, noSecretInAnyLog},
+		{"K8NothingThatAStrangerSendsIsRepeated", false, nothingIsRepeated},
 		{"LinkedInIsDownAtSignIn", false, downAtSignIn},
 		{"BadInputStoresNothing", false, badInput},
 		{"ATicketIsRedeemedOnce", false, ticketOnce},
 		{"ADuplicateCallbackGetsTheSameAnswer", false, duplicateCallback},
 		{"AnotherMemberIsNeverSilent", false, switchedMember},
-	} {
-		t.Run(c.name, func(t *testing.T) { c.run(t, open(t, !c.without)) })
+	}
+	t.Cleanup(func() {
+		if len(done) == len(scenarios) {
+			enough(t, done)
+		}
+	})
+	for _, c := range scenarios {
+		t.Run(c.name, func(t *testing.T) {
+			x := open(t, !c.without)
+			c.run(t, x)
+			x.search(t)
+			mu.Lock()
+			defer mu.Unlock()
+			done = append(done, x)
+		})
 	}
 }
 
@@ -595,7 +611,6 @@ func noSecretInAnyLog(t *testing.T, x *Target) {
 		x.Sim.Clear()
 		x.advance(t, 2*day, quarter)
 	}
-	var sdkCookies []string
 	for _, answers := range []string{"oauth1", ""} { // refused, then taken
 		x.Sim.SetSwitches(func(s *linkedinsim.Switches) { s.SDKAnswer = answers })
 		c, err := x.Sim.SDKCookie(linkedinsim.DefaultApp().ClientID, "ada")
@@ -603,49 +618,14 @@ func noSecretInAnyLog(t *testing.T, x *Target) {
 		for range 2 {
 			b.do("POST", "/exchange", `{"cookie":"`+c.Value+`"}`, "Content-Type", "application/json", "Origin", origin(x.BaseURL))
 		}
-		text, err := url.PathUnescape(c.Value)
-		must(t, err)
-		_, signature, _ := strings.Cut(text, `"signature":"`)
-		signature, _, _ = strings.Cut(signature, `"`)
-		sdkCookies = append(sdkCookies, signature)
 	}
-	b.mu.Lock()
-	places := map[string][]byte{"logs": []byte(x.Logs()), "events": []byte(strings.Join(x.Events(), "\n")), "answers": []byte(b.seen.String())}
-	b.mu.Unlock()
-	if x.Files != nil {
-		places["files"] = slices.Concat(x.Files(t)...)
+	for _, s := range x.Sim.Secrets() {
+		x.Wire.hunt.note("of LinkedIn's", s)
 	}
-	var canaries []canary.Canary
-	for i, s := range x.Sim.Secrets() {
-		if len(s) >= 8 {
-			canaries = append(canaries, canary.Canary{Name: fmt.Sprintf("secret %d of %d characters", i, len(s)), Secret: s})
-		}
-	}
-	for _, signature := range sdkCookies {
-		canaries = append(canaries, canary.Canary{Name: "signature of the SDK's cookie", Secret: signature})
-	}
-	u, err := url.Parse(x.BaseURL)
-	must(t, err)
-	for _, c := range b.jar.Cookies(u) { // the session's own
-		canaries = append(canaries, canary.Canary{Name: "cookie " + c.Name, Secret: c.Value[strings.LastIndex(c.Value, ".")+1:]})
-	}
-	if len(canaries) < 6 {
-		t.Fatalf("only %d secrets to look for", len(canaries))
-	}
-	for where, text := range places {
+	for where, text := range x.places(t) {
 		if len(text) == 0 {
 			t.Errorf("nothing was collected of %s", where)
 		}
-		look := canaries
-		if where == "answers" { // Set-Cookie is where a cookie's value belongs
-			look = slices.DeleteFunc(slices.Clone(canaries), func(c canary.Canary) bool { return strings.HasPrefix(c.Name, "cookie") })
-		}
-		for _, found := range canary.Find(text, look...) {
-			t.Errorf("%s: %s", where, found)
-		}
-	}
-	if len(canary.Find([]byte(base64.StdEncoding.EncodeToString([]byte(canaries[0].Secret))), canaries...)) == 0 {
-		t.Error("a planted leak is not found")
 	}
 }
 

@@ -25,6 +25,8 @@ import (
 	"github.com/keepin/keepin/test/e2e"
 )
 
+func TestMain(m *testing.M) { os.Exit(e2e.Main(m)) }
+
 // TestOneMachine runs the suite on what `keepin serve` runs, over real sockets.
 func TestOneMachine(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -61,11 +63,12 @@ func oneMachine(t *testing.T, key *rsa.PrivateKey, promised *contract.Contract, 
 	must(t, err)
 	t.Cleanup(func() { must(t, m.Close()) })
 	e2e.Serve(t, front, m)
-	e2e.Serve(t, back, sim)
+	wire := e2e.NewWire(sim)
+	e2e.Serve(t, back, wire)
 	backendKey, err := os.ReadFile(path("backend-key"))
 	must(t, err)
 
-	return &e2e.Target{BaseURL: base, Transport: promised.Transport(t, base, nil), Sim: sim, Clock: clock, Logs: logs.String, Events: sent.all,
+	return &e2e.Target{BaseURL: base, Transport: promised.Transport(t, base, nil), Sim: sim, Clock: clock, Wire: wire, Logs: logs.String, Events: sent.all, Sent: sent.text.String,
 		Backend: func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+string(bytes.TrimSpace(backendKey))) },
 		Pass: func(t testing.TB) {
 			t.Helper()
@@ -93,6 +96,15 @@ func oneMachine(t *testing.T, key *rsa.PrivateKey, promised *contract.Contract, 
 			text := `{"client_id":"` + app.ClientID + `","client_secret":"` + current + `","previous_client_secret":"` + previous + `"}`
 			must(t, secrets.Replace(path("linkedin.json"), secret.New(text)))
 		},
+		Secrets: func(t testing.TB) map[string]string {
+			t.Helper()
+			set, err := os.ReadFile(path("keys.json"))
+			must(t, err)
+			all, err := e2e.Keys(set)
+			must(t, err)
+			all["back end's key"] = string(bytes.TrimSpace(backendKey))
+			return all
+		},
 		Files: func(t testing.TB) [][]byte {
 			t.Helper()
 			db, err := os.ReadFile(path("keepin.db"))
@@ -106,6 +118,7 @@ type types struct {
 	mu   sync.Mutex
 	ids  map[string]bool
 	seen []string
+	text e2e.Log
 }
 
 func (e *types) send(_ context.Context, event keeper.Event) error {
@@ -116,6 +129,7 @@ func (e *types) send(_ context.Context, event keeper.Event) error {
 	}
 	if !e.ids[event.ID] {
 		e.ids[event.ID] = true
+		_ = json.NewEncoder(&e.text).Encode(event)
 		e.seen = append(e.seen, string(event.Type))
 	}
 	return nil

@@ -58,6 +58,8 @@ func secretRolls(t *testing.T, x *Target) {
 	}
 	app := linkedinsim.DefaultApp()
 	first, second, third := app.Secret, "WPL_AP1.second-secret-of-the-app", "WPL_AP1.third-secret-of-the-app"
+	x.Wire.hunt.note("client secret, rolled", second)
+	x.Wire.hunt.note("client secret, rolled again", third)
 	refused := func() (n int) {
 		for _, c := range x.Sim.Calls() {
 			if c.Status == http.StatusUnauthorized {

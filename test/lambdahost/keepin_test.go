@@ -7,7 +7,9 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -20,6 +22,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	smtypes "github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 
@@ -59,14 +63,15 @@ func TestKeepinOnLambda(t *testing.T) {
 		used.stacks++
 		s := open(t, tables, aws, key, func(s *stack) { s.app.Refresh, s.config.Freeze = refreshTokens, true })
 		return &e2e.Target{
-			BaseURL: s.base, Sim: s.sim, Clock: s.clock, Logs: s.log.String, Events: s.events,
+			BaseURL: s.base, Sim: s.sim, Wire: s.wire, Clock: s.clock, Logs: s.log.String, Events: s.events, Sent: s.received.String,
+			Files: s.items, Secrets: s.secrets,
 			Backend: signed, Stranger: http.StatusForbidden, Operate: s.operate, SetSecret: s.setSecret,
 			Pass: func(t testing.TB) {
 				t.Helper()
 				for range 3 { // what one task makes due is done as well
-					told := len(s.log.String())
+					told := s.log.Len()
 					must(t, s.host.Tick(t.Context()))
-					if strings.Contains(s.log.String()[told:], `"Done":0,"Failed":0`) {
+					if strings.Contains(s.log.From(told), `"Done":0,"Failed":0`) {
 						break
 					}
 				}
@@ -231,16 +236,19 @@ const backend = "AKIABACKEND0000000001"
 type stack struct {
 	host             *lambdahost.Host
 	sim              *linkedinsim.Sim
+	wire             *e2e.Wire
 	app              linkedinsim.App
 	clock            *linkedinsim.Clock
 	base             string
 	log              *e2e.Log
 	credentials      string // what the secrets hold
 	keyset           string
+	own              map[string]string // secrets of the functions' environment
 	table            string
 	config           lambdahost.Config
 	mu               sync.Mutex
 	sent             []string
+	received         e2e.Log // by the application's receiver of events, whole
 	secret, keysetID string
 	aws              string    // Secrets Manager's address
 	opened           time.Time // by the machine's clock, when this one's stood at began
@@ -259,7 +267,9 @@ func open(t *testing.T, tables, endpoint string, key *rsa.PrivateKey, change fun
 	t.Helper()
 	dir, err := functions()
 	must(t, err)
-	s := &stack{clock: linkedinsim.NewClock(began), aws: endpoint, opened: time.Now(), log: new(e2e.Log), app: linkedinsim.DefaultApp()}
+	s := &stack{clock: linkedinsim.NewClock(began), aws: endpoint, opened: time.Now(), own: map[string]string{
+		"webhook's key": rand.Text(), "function's AWS secret key": rand.Text() + rand.Text(), "function's AWS session token": rand.Text() + rand.Text(),
+	}, log: new(e2e.Log), app: linkedinsim.DefaultApp()}
 	front, back := e2e.Listen(t), e2e.Listen(t)
 	s.base = "http://" + front.Addr().String()
 	linkedIn := "http://" + back.Addr().String()
@@ -273,7 +283,7 @@ func open(t *testing.T, tables, endpoint string, key *rsa.PrivateKey, change fun
 		Callers: map[string]string{backend: "arn:aws:sts::111122223333:assumed-role/backend/i-07"},
 		Values: map[string]string{
 			"Table": s.table, "ClientSecret": s.secret, "Keyset": s.keysetID, "Scopes": "openid profile email w_member_social",
-			"BaseUrl": s.base, "LinkedInUrl": linkedIn, "LinkedInApiUrl": linkedIn, "AwsEndpointUrl": endpoint,
+			"LogLevel": "debug", "BaseUrl": s.base, "LinkedInUrl": linkedIn, "LinkedInApiUrl": linkedIn, "AwsEndpointUrl": endpoint,
 			"SdkExchange": linkedIn + "/uas/oauth/accessToken",
 		},
 		Env: map[string]string{
@@ -281,13 +291,15 @@ func open(t *testing.T, tables, endpoint string, key *rsa.PrivateKey, change fun
 				_, _ = io.WriteString(w, s.clock.Now().Format(time.RFC3339Nano))
 			})),
 			"AWS_ENDPOINT_URL_DYNAMODB": tables,
-			"KEEPIN_EVENTS":             "webhook:" + e2e.Serve(t, e2e.Listen(t), http.HandlerFunc(s.take)) + "/events",
+			"KEEPIN_EVENTS":             "webhook:" + e2e.Serve(t, e2e.Listen(t), http.HandlerFunc(s.take)) + "/events?key=" + s.own["webhook's key"],
+			"AWS_SECRET_ACCESS_KEY":     s.own["function's AWS secret key"],
+			"AWS_SESSION_TOKEN":         s.own["function's AWS session token"],
 		},
 	}
 	change(s)
 	s.sim, err = linkedinsim.New(linkedinsim.Config{Clock: s.clock, URL: linkedIn, Apps: []linkedinsim.App{s.app}, Members: linkedinsim.DefaultMembers(), Key: key})
 	must(t, err)
-	sm := secretsmanager.New(secretsmanager.Options{Region: awstest.Region, Credentials: awstest.Credentials(), BaseEndpoint: &endpoint})
+	sm := s.manager()
 	for id, text := range map[string]string{s.secret: s.credentials, s.keysetID: s.keyset} {
 		_, err := sm.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: aws.String(id), SecretString: aws.String(text)})
 		// Nobody else has this name: the client sent it twice.
@@ -303,7 +315,8 @@ func open(t *testing.T, tables, endpoint string, key *rsa.PrivateKey, change fun
 			t.Log(s.log.String())
 		}
 	})
-	e2e.Serve(t, back, s.sim)
+	s.wire = e2e.NewWire(s.sim)
+	e2e.Serve(t, back, s.wire)
 	e2e.Serve(t, front, s.host.Gateway)
 	return s
 }
@@ -324,11 +337,62 @@ func (s *stack) operate(t testing.TB, words ...string) string {
 	return text
 }
 
+// items is all that the table holds, attribute by attribute.
+func (s *stack) items(t testing.TB) (all [][]byte) {
+	t.Helper()
+	endpoint := s.config.Env["AWS_ENDPOINT_URL_DYNAMODB"]
+	db := dynamodb.New(dynamodb.Options{Region: awstest.Region, Credentials: awstest.Credentials(), BaseEndpoint: &endpoint})
+	var value func(name string, v types.AttributeValue)
+	value = func(name string, v types.AttributeValue) {
+		switch v := v.(type) {
+		case *types.AttributeValueMemberS:
+			all = append(all, []byte(name+"="+v.Value+"\n"))
+		case *types.AttributeValueMemberN:
+			all = append(all, []byte(name+"="+v.Value+"\n"))
+		case *types.AttributeValueMemberB:
+			all = append(all, v.Value, []byte("\n"))
+		case *types.AttributeValueMemberL:
+			for _, inner := range v.Value {
+				value(name, inner)
+			}
+		case *types.AttributeValueMemberM:
+			for name, inner := range v.Value {
+				value(name, inner)
+			}
+		default:
+			t.Errorf("attribute %s is a %T", name, v)
+		}
+	}
+	pages := dynamodb.NewScanPaginator(db, &dynamodb.ScanInput{TableName: &s.table, ConsistentRead: aws.Bool(true)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(t.Context())
+		must(t, err)
+		for _, item := range page.Items {
+			value("item", &types.AttributeValueMemberM{Value: item})
+		}
+	}
+	return all
+}
+
+// secrets are the functions' own.
+func (s *stack) secrets(t testing.TB) map[string]string {
+	t.Helper()
+	set, err := s.manager().GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: &s.keysetID, VersionStage: aws.String("AWSCURRENT")})
+	must(t, err)
+	all, err := e2e.Keys([]byte(*set.SecretString))
+	must(t, err)
+	maps.Copy(all, s.own)
+	return all
+}
+
+func (s *stack) manager() *secretsmanager.Client {
+	return secretsmanager.New(secretsmanager.Options{Region: awstest.Region, Credentials: awstest.Credentials(), BaseEndpoint: &s.aws})
+}
+
 // setSecret puts another client secret; the one before it stays as AWSPREVIOUS.
 func (s *stack) setSecret(t testing.TB, current, _ string) {
 	t.Helper()
-	sm := secretsmanager.New(secretsmanager.Options{Region: awstest.Region, Credentials: awstest.Credentials(), BaseEndpoint: &s.aws})
-	_, err := sm.PutSecretValue(t.Context(), &secretsmanager.PutSecretValueInput{
+	_, err := s.manager().PutSecretValue(t.Context(), &secretsmanager.PutSecretValueInput{
 		SecretId: &s.secret, SecretString: aws.String(`{"client_id":"` + s.app.ClientID + `","client_secret":"` + current + `"}`),
 	})
 	must(t, err)
@@ -337,7 +401,9 @@ func (s *stack) setSecret(t testing.TB, current, _ string) {
 // take is the application's receiver of events.
 func (s *stack) take(_ http.ResponseWriter, r *http.Request) {
 	var e struct{ Type string }
-	_ = json.NewDecoder(r.Body).Decode(&e)
+	body, _ := io.ReadAll(r.Body)
+	_ = json.Unmarshal(body, &e)
+	fmt.Fprintf(&s.received, "%v\n%s\n", r.Header, body)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sent = append(s.sent, e.Type)

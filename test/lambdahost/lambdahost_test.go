@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keepin/keepin/test/e2e"
 	"github.com/keepin/keepin/test/lambdahost"
 )
 
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	bin = dir
-	code := m.Run()
+	code := e2e.Main(m)
 	os.RemoveAll(dir)
 	os.Exit(code)
 }
