@@ -25,9 +25,10 @@ type life struct {
 	id keeper.MemberID
 
 	rotate, refresh bool
+	signIns         int
 	signedOut       bool      // a logout was answered, and no sign-in begun since
 	tamperedAt      time.Time // tokens of before may be revoked
-	lied            bool      // LinkedIn refused a good token
+	lies            int       // how often LinkedIn may have refused a good token since the sign-in
 	lossy           bool      // a rotated refresh token may be lost
 	generations     map[string]bool
 	answers         map[time.Time]bool // when LinkedIn's refreshed tokens were issued
@@ -38,7 +39,7 @@ type life struct {
 // simActions, each as often as it is named.
 var simActions = strings.Fields(`sweep sweep sweep sweep sweep sweep wait wait wait wait wait wait
 	sweep sweep token token token token token token hook hook hook hook hook hook hook hook fault fault clear clear
-	store store store store sign-in sign-out inspect tamper`)
+	store store store store store store store sign-in sign-out inspect tamper`)
 
 func (l *life) do(action string) {
 	ctx := context.Background()
@@ -70,7 +71,7 @@ func (l *life) do(action string) {
 		switch {
 		case err == nil:
 			l.count("token")
-			if out {
+			if out && l.signedOut { // and no sign-in came in the middle
 				l.t.Fatalf("a token after the logout")
 			}
 			if state := l.truth(token); state != "active" && g.Access.IssuedAt.After(l.tamperedAt) {
@@ -93,9 +94,10 @@ func (l *life) do(action string) {
 	case "sign-in":
 		l.signInNow()
 	case "sign-out":
+		before := l.signIns
 		if l.SignOut(ctx, l.id) == nil {
 			l.count("sign-out")
-			l.signedOut = true
+			l.signedOut = l.signIns == before // else one came in the middle
 		}
 	case "tamper":
 		how := rapid.SampledFrom([]func(string) error{l.sim.RemoveApp, l.sim.RevokeAccess, l.sim.RevokeRefresh}).Draw(l.t, "how")
@@ -116,19 +118,24 @@ func (l *life) do(action string) {
 			f.Status = rapid.SampledFrom([]int{500, 503, 429, 404}).Draw(l.t, "status")
 		}
 		l.lossy = l.lossy || l.rotate // an answer that cannot be read had the new refresh token
-		l.lied = l.lied || f.Kind == linkedinsim.RefuseRefresh
+		if f.Kind == linkedinsim.RefuseRefresh && f.Times == 0 {
+			l.lies = many
+		} else if f.Kind == linkedinsim.RefuseRefresh {
+			l.lies += f.Times
+		}
 		if err := l.sim.Fault(f); err != nil {
 			l.t.Fatal(err)
 		}
 	case "clear":
 		l.sim.Clear()
 	case "store":
-		op := rapid.SampledFrom(strings.Fields("Put Put Put Put Get Get PutControl PutControl PutControl PutControl Control Due")).Draw(l.t, "op")
+		op := rapid.SampledFrom(strings.Fields("Put Put Put Put Get Get PutControl PutControl PutControl PutControl PutControl PutControl PutControl Control Control Due")).Draw(l.t, "op")
 		n := 1
 		if op == "Put" || op == "Get" {
 			n = rapid.IntRange(1, 3).Draw(l.t, "n")
 		}
-		how := rapid.SampledFrom(strings.Fields("fails loses crashes")).Draw(l.t, "how")
+		how := rapid.SampledFrom(strings.Fields("fails loses crashes waits")).Draw(l.t, "how")
+		meanwhile := rapid.SampledFrom(strings.Fields("sign-in sign-out sweep")).Draw(l.t, "meanwhile")
 		l.store.Before = func(o string) (bool, error) {
 			if o != op {
 				return true, nil
@@ -137,9 +144,14 @@ func (l *life) do(action string) {
 				return true, nil
 			}
 			l.count("store " + how + " at " + op)
-			if how == "crashes" {
+			switch how {
+			case "crashes":
 				l.store.Before = nil
 				panic(died{})
+			case "waits": // and something else comes first
+				l.store.Before = nil
+				l.do(meanwhile)
+				return true, nil
 			}
 			return how == "loses", errStore
 		}
@@ -199,8 +211,24 @@ func (l *life) signInNow() {
 	l.signedOut = false
 	if _, err := l.SignIn(ctx, id, tokens); err == nil {
 		l.count("sign-in")
-		l.lied, l.lossy = false, false
+		l.signedOut = false // a logout may have come in the middle
+		l.signIns++
+		l.lies, l.lossy = l.liesLeft(), false
 	}
+}
+
+const many = 1000
+
+// liesLeft is how often LinkedIn will still refuse whatever refresh token.
+func (l *life) liesLeft() (n int) {
+	for _, f := range l.sim.Faults() {
+		if f.Kind == linkedinsim.RefuseRefresh && f.Times == 0 {
+			return many
+		} else if f.Kind == linkedinsim.RefuseRefresh {
+			n += f.Times
+		}
+	}
+	return n
 }
 
 // truth is the state of a token at LinkedIn; "" where it does not know it.
@@ -243,12 +271,15 @@ func (l *life) check(was keeper.Grant) keeper.Grant {
 	}
 	if g.Status == keeper.Reconnect && was.Status == keeper.Active {
 		l.count("reconnect")
-		if state := l.truth(l.open(was.Refresh, keeper.PurposeRefresh)); state == "active" && !l.lied && !l.lossy {
+		if state := l.truth(l.open(was.Refresh, keeper.PurposeRefresh)); state == "active" && l.lies < 2 && !l.lossy {
 			l.t.Fatalf("asked to consent again although the refresh token is good: %s", brief(was))
 		}
 		if s, ok := was.Serving(l.clock.Now()); ok && l.truth(l.open(s, keeper.PurposeAccess)) == "active" {
 			l.t.Fatalf("asked to consent again although the access token is good: %s", brief(was))
 		}
+	}
+	if g.Status == keeper.Active && l.refresh && g.Refresh.IsZero() {
+		l.t.Fatalf("the refresh token is gone: %s", brief(g))
 	}
 	if g.Status == keeper.Active && l.refresh && !l.lossy && g.Refresh.IssuedAt.After(l.tamperedAt) {
 		if state := l.truth(l.open(g.Refresh, keeper.PurposeRefresh)); state != "active" && g.Refresh.ExpiresAt.After(l.clock.Now()) {
@@ -328,7 +359,7 @@ func TestRandomLives(t *testing.T) {
 		"token: try again": n / 10, "crash": n / 25, "tampered": n / 20, "reconnect": n / 100, "promoted": n / 4}
 	// Of 20,000 histories at least 100 come to each of these.
 	for _, op := range strings.Fields("Get Put Control PutControl Due") {
-		for _, how := range strings.Fields("fails loses crashes") {
+		for _, how := range strings.Fields("fails loses crashes waits") {
 			atLeast["store "+how+" at "+op] = n / 200
 		}
 	}
