@@ -85,6 +85,11 @@ fuzz:
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
 
+## make bench-scale  a million grants: what a pass reads; how fast one worker refreshes (10 minutes)
+.PHONY: bench-scale
+bench-scale:
+	KEEPIN_SCALE=full go test -count 1 -timeout 60m -v ./test/scale
+
 ## make cover     how much of shared/ the tests run: cover.html
 .PHONY: cover
 cover: setup
