@@ -36,7 +36,9 @@ type place struct {
 	pk string
 }
 
-func (p place) compare(q place) int { return cmp.Or(cmp.Compare(p.at, q.at), strings.Compare(p.pk, q.pk)) }
+func (p place) compare(q place) int {
+	return cmp.Or(cmp.Compare(p.at, q.at), strings.Compare(p.pk, q.pk))
+}
 
 func newTable() *table {
 	return &table{items: map[string]entry{}, due: map[string][]place{}}

@@ -56,7 +56,9 @@ func emf(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	var out struct {
-		AWS struct{ CloudWatchMetrics []struct{ Metrics []struct{ Name, Unit string } } } `json:"_aws"`
+		AWS struct {
+			CloudWatchMetrics []struct{ Metrics []struct{ Name, Unit string } }
+		} `json:"_aws"`
 	}
 	if err := json.Unmarshal(line.Bytes(), &out); err != nil || len(out.AWS.CloudWatchMetrics) != 1 {
 		t.Fatalf("%v: %s", err, line.Bytes())
