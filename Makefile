@@ -3,9 +3,9 @@
 # What cannot be installed, `make test` skips by name; in CI (CI=true) it fails instead.
 TOOLS = $(CURDIR)/.tools/bin
 FUZZTIME ?= 20s
-# The model check and the random lives have one goroutine a search: the race detector
-# adds nothing there but time and memory.
-SEARCH = ^(TestNoHistoryBreaksAnInvariant|TestRandomLives)$$
+# The model check, the random lives and the 400 days have one goroutine each: the race
+# detector adds nothing there but time and memory.
+SEARCH = ^(TestNoHistoryBreaksAnInvariant|TestRandomLives|TestFourHundredDays)$$
 
 .PHONY: help
 help:
@@ -20,7 +20,7 @@ dev:
 .PHONY: test
 test: setup
 	KEEPIN_TEST_REQUIRE=$(CI) go test -race -timeout 40m -skip '$(SEARCH)' ./...
-	go test -timeout 20m -run '$(SEARCH)' ./shared/keeper
+	go test -timeout 20m -run '$(SEARCH)' ./shared/keeper ./test/soak
 	$(if $(CI),,command -v npm >/dev/null || { echo "skipped, npm is missing: test/clients"; exit 0; };) test/clients/run.sh
 
 ## make prove     the long proofs of the keeper: full model check, and that it and the lives find every mutant
@@ -40,6 +40,12 @@ KILLS ?= 400
 .PHONY: kills
 kills: setup
 	KEEPIN_KILLS=$(KILLS) go test -timeout 40m -count 1 -run Kill -v ./cmd/keepin ./test/faults
+
+## make soak      400 days of 10,000 members, and their chart: artifacts/year.html
+.PHONY: soak
+soak:
+	KEEPIN_SOAK=10000 go test -timeout 60m -count 1 -v ./test/soak
+	KEEPIN_SOAK=60 KEEPIN_SOAK_STORE=bolt KEEPIN_SOAK_DRAW=no go test -timeout 60m -count 1 -v ./test/soak
 
 ## make check     formatting, vet, linters, go.mod, the template, known vulnerabilities
 .PHONY: check

@@ -120,7 +120,9 @@ func (s *Sim) issue(c *call, kind string, key grantKey, scopes []string, end tim
 // prune forgets tokens and codes that can do nothing any more. What a caller
 // then gets for them is the answer for an unknown one.
 func (s *Sim) prune(now time.Time) {
-	dead := func(t *token) bool { return t.state(now) != "active" && now.Sub(t.issuedAt) > time.Hour }
+	dead := func(t *token) bool {
+		return t.state(now) != "active" && now.Sub(t.issuedAt) > s.switches.deadTokenMemory()
+	}
 	maps.DeleteFunc(s.state.tokens, func(_ string, t *token) bool { return dead(t) })
 	for _, g := range s.state.grants {
 		g.tokens = slices.DeleteFunc(g.tokens, dead)

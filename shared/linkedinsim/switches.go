@@ -56,6 +56,7 @@ type Switches struct {
 	RefreshLifetime   time.Duration `json:"refresh_lifetime" about:"0: 365 days"`
 	TwoLeggedLifetime time.Duration `json:"two_legged_lifetime" about:"0: 30m"`
 	IDTokenLifetime   time.Duration `json:"id_token_lifetime" about:"0: 1h"`
+	DeadTokenMemory   time.Duration `json:"dead_token_memory" about:"how long after its issue a dead token is known for what it was, however many there are; 0: 1h"`
 }
 
 func (s Switches) codeLifetime() time.Duration    { return orDefault(s.CodeLifetime, 30*time.Minute) }
@@ -65,6 +66,7 @@ func (s Switches) twoLeggedLifetime() time.Duration {
 	return orDefault(s.TwoLeggedLifetime, 30*time.Minute)
 }
 func (s Switches) idTokenLifetime() time.Duration { return orDefault(s.IDTokenLifetime, time.Hour) }
+func (s Switches) deadTokenMemory() time.Duration { return orDefault(s.DeadTokenMemory, time.Hour) }
 func (s Switches) scopeSeparator() string         { return orDefault(s.ScopeSeparator, ",") }
 func (s Switches) tokenLength() int               { return orDefault(s.TokenLength, 350) }
 
