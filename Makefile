@@ -45,7 +45,7 @@ kills: setup
 .PHONY: soak
 soak:
 	KEEPIN_SOAK=10000 go test -timeout 60m -count 1 -v ./test/soak
-	KEEPIN_SOAK=60 KEEPIN_SOAK_STORE=bolt KEEPIN_SOAK_DRAW=no go test -timeout 60m -count 1 -v ./test/soak
+	KEEPIN_SOAK=100 KEEPIN_SOAK_STORE=bolt KEEPIN_SOAK_DRAW=no go test -timeout 60m -count 1 -v ./test/soak
 
 ## make check     formatting, vet, linters, go.mod, the template, known vulnerabilities
 .PHONY: check

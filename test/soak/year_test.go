@@ -228,7 +228,7 @@ func (w *world) judge() {
 	members := len(w.members)
 	for what, is := range map[string]bool{
 		"crashes": a.crashes > members, "passes twice": a.twice > members/2, "rungs": len(a.rungs) == len(rungs) && a.rungs[30] > a.rungs[1],
-		"refreshes": a.refreshed > 3*members, "sign-ins": a.signIns > 3*members, "expired": a.expired > members/10, "left": a.revoked > 0 && a.revoked <= a.left,
+		"refreshes": a.refreshed > 3*members, "sign-ins": a.signIns > 3*members, "expired": a.expired > members/10, "left": a.revoked <= a.left && (a.revoked > 0 || members < 200),
 		"tokens": a.served > 10*members, "duplicates": a.duplicates > 0,
 	} {
 		if !is {
