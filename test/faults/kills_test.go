@@ -80,7 +80,7 @@ func TestKilledFunctionsLoseNothing(t *testing.T) {
 	close(over)
 	all.Wait()
 	t.Logf("%d kills %v in %v, token calls under way at %d of them; %s; %d token calls", kills, killed, took.Round(time.Second), refreshing, people, s.sim.Count(linkedinsim.TokenEndpoint))
-	if people.Tokens() < kills || people.Cut() < kills/10 || refreshing == 0 {
+	if people.Tokens() < kills/4 || people.Cut() < kills/10 || refreshing == 0 {
 		t.Errorf("too little happened")
 	}
 }

@@ -144,17 +144,26 @@ func (l link) hold() error {
 	return syscall.Bind(*l.holds, &syscall.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
 }
 
-// sideBySide runs a test for each case, many at once: most of them wait.
-func sideBySide[C any](t *testing.T, atOnce int, cases []C, name func(C) string, test func(*testing.T, C)) {
+// processor is the right to compute: most cases wait most of the time, but if
+// all signed their members in at once, what is in time would come late.
+var processor = make(chan struct{}, 3)
+
+// sideBySide runs a test for each case, all at once but for the processor, which
+// a case has unless it is aside.
+func sideBySide[C any](t *testing.T, cases []C, name func(C) string, test func(t *testing.T, c C, aside func(func()))) {
 	t.Helper()
 	t.Parallel()
-	slots := make(chan struct{}, atOnce)
+	aside := func(wait func()) {
+		<-processor
+		defer func() { processor <- struct{}{} }()
+		wait()
+	}
 	var all sync.WaitGroup
 	for _, c := range cases {
 		all.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			t.Run(name(c), func(t *testing.T) { test(t, c) })
+			processor <- struct{}{}
+			defer func() { <-processor }()
+			t.Run(name(c), func(t *testing.T) { test(t, c, aside) })
 		})
 	}
 	all.Wait()
