@@ -87,8 +87,7 @@ func dev(ctx context.Context, c devConfig, out, log io.Writer) error {
 	hide := new(telemetry.Hide)
 	logger := telemetry.Logger(log, c.level, true, hide)
 	m, err := local.Open(ctx, local.Config{BaseURL: base, Scopes: app.Scopes, ReturnOrigins: nil,
-		LinkedInURL: linkedIn, APIURL: linkedIn, Issuer: linkedIn + "/oauth",
-		SDKExchange: linkedIn + "/uas/oauth/accessToken",
+		LinkedInURL: linkedIn, APIURL: linkedIn, Issuer: linkedIn + "/oauth", SDKExchange: linkedIn + "/uas/oauth/accessToken",
 		Store: path("keepin.db"), Credentials: path("linkedin.json"), Keys: path("keys.json"), BackendKey: path("backend-key"),
 		Events: events.Log{Logger: logger, BaseURL: base}.Send, PictureOrigins: []string{linkedIn}, Now: clock.Now, Log: logger, Hide: hide.Value})
 	if err != nil {

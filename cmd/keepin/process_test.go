@@ -12,9 +12,11 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -297,6 +299,26 @@ func TestKillAtAnyMomentLosesNoGrant(t *testing.T) {
 	}
 }
 
+// TestServeExchangesWhereItIsTold: members of the JavaScript SDK have an address
+// of their own at LinkedIn, and without it no way in.
+func TestServeExchangesWhereItIsTold(t *testing.T) {
+	sim, err := linkedinsim.New(linkedinsim.Config{})
+	must(t, err)
+	s := newServer(t, sim, "http://localhost:1")
+	env := s.env
+	for exchange, status := range map[string]int{"": http.StatusNotFound, "http://localhost:1/exchange": http.StatusBadRequest} {
+		s.env = append(slices.Clone(env), "KEEPIN_SDK_EXCHANGE="+exchange)
+		s.start()
+		res, err := http.Post(s.base+"/exchange", "application/json", nil)
+		must(t, err)
+		_ = res.Body.Close()
+		if res.StatusCode != status {
+			t.Errorf("%q: POST /exchange = %d, want %d", exchange, res.StatusCode, status)
+		}
+		s.kill()
+	}
+}
+
 func TestServeStopsGracefully(t *testing.T) {
 	sim, err := linkedinsim.New(linkedinsim.Config{})
 	must(t, err)
@@ -356,6 +378,17 @@ func TestDevRefreshesAfterAJumpOf59Days(t *testing.T) {
 		waitFor(t, out, "a refresh", func() bool {
 			return end().Sub(before) > 50*24*time.Hour && strings.Contains(out.String(), "token refreshed")
 		})
+		// A member of the JavaScript SDK: localhost's ports share their cookies.
+		sdk := s.client()
+		res, err = sdk.PostForm(linkedIn+"/_sim/sdk", url.Values{"client_id": {linkedinsim.DefaultApp().ClientID}, "member": {"grace"}})
+		must(t, err)
+		_ = res.Body.Close()
+		res, err = sdk.Get(base + "/login?return_to=/inside")
+		must(t, err)
+		_ = res.Body.Close()
+		if to := res.Header.Get("Location"); to != base+"/inside" {
+			t.Errorf("a member of the SDK is sent to %q", to)
+		}
 		if code, text := run(t, bin, dir, nil, "dev", "--listen", "localhost:0", "--linkedin", "localhost:0"); code != 1 || !strings.Contains(text, "another keepin holds it") {
 			t.Errorf("a second one beside it: exit %d: %s", code, text)
 		}
