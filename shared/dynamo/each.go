@@ -71,6 +71,7 @@ func (s *Scan) page(ctx context.Context, start item) (out page, err error) {
 		FilterExpression:          "sk = :grant",
 		ExpressionAttributeValues: item{":grant": text(grantSort)},
 		ProjectionExpression:      "pk, v, ab, fb, rb",
+		Select:                    specificAttributes, // the operator's policy asks for it
 		ConsistentRead:            true,
 		ReturnConsumedCapacity:    "TOTAL",
 		ExclusiveStartKey:         start,
