@@ -30,6 +30,9 @@ func (o *Operator) listIncidents(ctx context.Context) (string, error) {
 	if c.Braked(o.Now()) {
 		fmt.Fprintf(&b, "So many members were refused that it may be LinkedIn that is ill: no grant is ended. Last refusal %s.\n", when(c.Brake.At))
 	}
+	if locked := c.Locked.Members; len(locked) > 0 {
+		fmt.Fprintf(&b, "Tokens of %s do not open, perhaps others' too: put the key back that they were sealed with, or have those members sign in again.\n", locked)
+	}
 	if len(incidents) == 0 {
 		return b.String() + "No incident in the last 90 days.\n", nil
 	}

@@ -184,6 +184,19 @@ func TestAPauseLosesNothingOfOthers(t *testing.T) {
 	}
 }
 
+func TestTheListSaysWhoseTokensDoNotOpen(t *testing.T) {
+	s := &store{}
+	o := open(t, s, new(keyset), nil)
+	s.Memory = storetest.NewMemory(o.Now)
+	if err := s.PutControl(t.Context(), keeper.Control{Rev: "r", Locked: keeper.Locked{Members: []keeper.MemberID{"ada", "bob"}, At: o.Now()}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	text, err := o.Do(t.Context(), "incidents", "list")
+	if want := "Tokens of [ada bob] do not open"; err != nil || !strings.Contains(text, want) || !strings.Contains(text, "put the key back") {
+		t.Errorf("got %q %v, want %q", text, err, want)
+	}
+}
+
 // desk lets another write once before the first put.
 type desk struct {
 	*store
