@@ -51,7 +51,7 @@ func TestEveryWaitIsOnThePage(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join(root, "docs/limits.md"))
 	must(t, err)
 	none := " maxLifetime leeway keysLifetime KeepIncidents revokeFor callFor devSweepEvery cacheFor rest retryAfter "
-	for _, dir := range []string{"shared/linkedin", "shared/dynamo", "shared/secrets", "shared/events", "shared/awsenv", "shared/web", "shared/lambdahttp", "shared/app", "cmd/keepin"} {
+	for _, dir := range []string{"shared/linkedin", "shared/dynamo", "shared/secrets", "shared/events", "shared/awsenv", "shared/awsjson", "shared/web", "shared/lambdahttp", "shared/app", "cmd/keepin"} {
 		files, err := filepath.Glob(filepath.Join(root, dir, "*.go"))
 		must(t, err)
 		for _, f := range files {
