@@ -318,6 +318,13 @@ func TestEveryRouteAnswersAsTheContractHasIt(t *testing.T) {
 		t.Errorf("badge again: %d", res.StatusCode)
 	}
 
+	off := httptest.NewRecorder()
+	r := ada2.request("POST", "/auth/exchange", sdk...)
+	web.Mux(b.site, "/auth", web.Routes{}).ServeHTTP(off, r)
+	if err := b.contract.Check("/auth", r, off.Result()); err != nil || off.Code != 404 {
+		t.Errorf("an exchange that is switched off: %d, %v", off.Code, err)
+	}
+
 	// A preflight and the badge touch nothing that could fail.
 	unseen := slices.DeleteFunc(b.contract.Unseen(), func(s string) bool {
 		return slices.Contains([]string{"OPTIONS /validate 500", "OPTIONS /logout 500", "OPTIONS /exchange 500", "GET /badge.js 500"}, s)
