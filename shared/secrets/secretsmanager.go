@@ -82,7 +82,7 @@ func (m Manager) Replace(ctx context.Context, edit func(secret.String) (secret.S
 		return managerError("replace secret: put secret value", err)
 	}
 	err = m.Client.Call(ctx, "UpdateSecretVersionStage", map[string]any{
-		"SecretId": m.ID, "VersionStage": "AWSCURRENT", "MoveToVersionId": put.VersionId, "RemoveFromVersionId": was.VersionId,
+		"SecretId": m.ID, "VersionStage": "AWSCURRENT", "MoveToVersionId": put.VersionID, "RemoveFromVersionId": was.VersionID,
 	}, &struct{}{})
 	if awsjson.Code(err) == "InvalidParameterException" {
 		return ErrChanged
@@ -93,7 +93,7 @@ func (m Manager) Replace(ctx context.Context, edit func(secret.String) (secret.S
 // version is what Secrets Manager answers of one version of a secret.
 type version struct {
 	SecretString *string
-	VersionId    string  //nolint:revive // AWS's name
+	VersionID    string
 	CreatedDate  float64 // seconds since 1970
 }
 
