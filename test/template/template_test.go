@@ -255,6 +255,10 @@ func routesAreThrottled(s stack, complain complain) {
 				complain("%s may be made before %s", id, route)
 			}
 		}
+		// Each exchange asks LinkedIn three times.
+		if rate, burst := fmt.Sprint(at(limits, "ANY /exchange", "ThrottlingRateLimit")), fmt.Sprint(at(limits, "ANY /exchange", "ThrottlingBurstLimit")); rate != "5" || burst != "10" {
+			complain("%s: the exchange is limited to %s, %s at once", id, rate, burst)
+		}
 		if len(left) > 0 {
 			complain("%s limits routes that do not exist: %v", id, left)
 		}
@@ -624,6 +628,9 @@ func TestRulesFindMistakes(t *testing.T) {
 		}},
 		{"functionsHaveTheirOwn", "one architecture", func(s stack) { props(s, "LogoutFunction")["Architectures"] = []any{"x86_64"} }},
 		{"routesAreThrottled", "no limit", func(s stack) { delete(stageLimits(s), "ANY /login") }},
+		{"routesAreThrottled", "a wide exchange", func(s stack) {
+			stageLimits(s)["ANY /exchange"] = map[string]any{"ThrottlingRateLimit": 50, "ThrottlingBurstLimit": 100}
+		}},
 		{"routesAreThrottled", "half a limit", func(s stack) { delete(stageLimits(s)["ANY /login"].(map[string]any), "ThrottlingBurstLimit") }},
 		{"routesAreThrottled", "a limit on nothing", func(s stack) { stageLimits(s)["GET /login"] = stageLimits(s)["ANY /login"] }},
 		{"routesAreThrottled", "a stage too early", func(s stack) { s.Resources["Stage"].DependsOn = s.Resources["Stage"].DependsOn.([]any)[1:] }},
