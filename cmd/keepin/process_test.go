@@ -5,8 +5,10 @@ import (
 	"context"
 	cryptorand "crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -24,6 +26,7 @@ import (
 	"time"
 
 	"github.com/keepin/keepin/shared/linkedinsim"
+	"github.com/keepin/keepin/test/canary"
 	"github.com/keepin/keepin/test/crowd"
 	"github.com/keepin/keepin/test/e2e"
 )
@@ -183,8 +186,45 @@ func newServer(t *testing.T, sim *linkedinsim.Sim, linkedIn string) *server {
 	must(t, os.MkdirAll(filepath.Join(s.dir, ".keepin"), 0o700))
 	must(t, os.WriteFile(filepath.Join(s.dir, ".keepin", "linkedin.json"), []byte(`{"client_id":"77killed","client_secret":"`+app.Secret+`"}`), 0o600))
 	s.env = []string{"KEEPIN_BASE_URL=" + s.base, "KEEPIN_LISTEN=" + address, "KEEPIN_SCOPES=openid profile email", "KEEPIN_SWEEP_EVERY=1s",
-		"KEEPIN_LINKEDIN_URL=" + linkedIn, "KEEPIN_LINKEDIN_API_URL=" + linkedIn}
+		"KEEPIN_LINKEDIN_URL=" + linkedIn, "KEEPIN_LINKEDIN_API_URL=" + linkedIn, "KEEPIN_LOG=debug"}
+	t.Cleanup(func() { s.noSecret(sim) })
 	return s
+}
+
+// noSecret searches all that the program has printed, and its store, for
+// LinkedIn's secrets and its own.
+func (s *server) noSecret(sim *linkedinsim.Sim) {
+	s.t.Helper()
+	file := func(name string) []byte {
+		text, err := os.ReadFile(filepath.Join(s.dir, ".keepin", name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // of a program that did not start
+			s.t.Error(err)
+		}
+		return text
+	}
+	own := map[string]string{}
+	if set := file("keys.json"); len(set) > 0 {
+		keys, err := e2e.Keys(set)
+		must(s.t, err)
+		own = keys
+	}
+	if key := strings.TrimSpace(string(file("backend-key"))); key != "" {
+		own["the back end's key"] = key
+	}
+	for n, secret := range sim.Secrets() {
+		own[fmt.Sprintf("LinkedIn's secret %d", n)] = secret
+	}
+	var canaries []canary.Canary
+	for name, secret := range own {
+		if len(secret) >= 8 {
+			canaries = append(canaries, canary.Canary{Name: name, Secret: secret})
+		}
+	}
+	for where, text := range map[string][]byte{"what it printed": []byte(s.log.String()), "its store": file("keepin.db")} {
+		for _, found := range canary.Find(text, canaries...) {
+			s.t.Errorf("%s holds a secret: %s", where, found)
+		}
+	}
 }
 
 // restless is a LinkedIn whose access tokens live for 3 seconds, at its address.
