@@ -133,6 +133,9 @@ func (c *Crowd) String() string {
 		len(c.members), f.requests.Load(), f.cut.Load(), f.tokens.Load(), f.signIns.Load(), f.logouts.Load(), c.Seed)
 }
 
+// Requests is how many requests were sent.
+func (c *Crowd) Requests() int { return int(c.figures.requests.Load()) }
+
 // Tokens is how many tokens were handed out.
 func (c *Crowd) Tokens() int { return int(c.figures.tokens.Load()) }
 
