@@ -120,7 +120,7 @@ func scheduleWorks(t testing.TB, s *stack) {
 	due := s.due(t, 1)
 	s.pauseSchedule(t, false)
 	defer s.pauseSchedule(t, true)
-	eventually(t, "a refresh by schedule", 4*minute, func() bool { return s.refreshed(t, due[0]) })
+	eventually(t, "a refresh by schedule", 6*minute, func() bool { return s.refreshed(t, due[0]) })
 }
 
 // due are members with tokens that have ended.
