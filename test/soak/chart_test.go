@@ -14,14 +14,14 @@ import (
 
 // The page is 1200 wide; the plots have one axis of days.
 const (
-	left, right = 78.0, 1020.0
-	statesTop   = 104.0
-	statesEnd   = 384.0
-	callsTop    = 440.0
-	callsEnd    = 680.0
-	bandsTop    = 736.0
+	left, right = 78.0, 996.0
+	statesTop   = 118.0
+	statesEnd   = 388.0
+	callsTop    = 448.0
+	callsEnd    = 688.0
+	bandsTop    = 748.0
 	bandHeight  = 26.0
-	height      = 880
+	height      = 890
 )
 
 // series are the colours of what is drawn, by CSS class.
@@ -79,7 +79,7 @@ func (w *world) chart() string {
 	c.add(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1200 %d" role="img" aria-labelledby="t d"><title id="t">%d days of %s members</title>`, height, days, thousands(len(w.members)))
 	c.add(`<desc id="d">Grants by state, calls to LinkedIn each day, and incidents, over %d simulated days.</desc><style>%s</style><rect class="page" width="1200" height="%d"/>`, days, style, height)
 	c.text(24, 38, "title", "start", fmt.Sprintf("%d days of %s members, half of them without refresh tokens", days, thousands(len(w.members))))
-	c.text(24, 62, "soft", "start", fmt.Sprintf("%s crashes in %s passes, %s sign-ins, %s refreshes. Asked needlessly: %d. Grants lost: %d. Latest notice: %.0f minutes.",
+	c.text(24, 64, "soft", "start", fmt.Sprintf("%s crashes in %s passes, %s sign-ins, %s refreshes. Asked needlessly: %d. Grants lost: %d. Latest notice: %.0f minutes.",
 		thousands(a.crashes), thousands(a.passes), thousands(a.signIns), thousands(a.refreshed), a.needless, a.lost, a.late[len(a.late)-1].Minutes()))
 
 	// LinkedIn's troubles lie behind all of it.
@@ -131,7 +131,7 @@ func (w *world) drawStates(c *canvas) {
 }
 
 func (w *world) drawCalls(c *canvas) {
-	c.text(24, callsTop-14, "head", "start", "Calls to LinkedIn a day (each line ten times the one below)")
+	c.text(24, callsTop-14, "head", "start", "Calls to LinkedIn a day (logarithmic)")
 	most := 10.0
 	for _, d := range w.days {
 		for _, e := range endpoints {
@@ -158,7 +158,7 @@ func (w *world) drawCalls(c *canvas) {
 
 func (w *world) drawIncidents(c *canvas) {
 	c.text(24, bandsTop-14, "head", "start", fmt.Sprintf("Incidents: %d", len(w.tally.incidents)))
-	for i, row := range []struct{ cause, class, label string }{{"outage", "f", "LinkedIn down"}, {"brake", "d", "all refreshes refused"}, {"application", "b", "client secret refused"}} {
+	for i, row := range []struct{ cause, class, label string }{{"outage", "f", "LinkedIn down"}, {"brake", "d", "refreshes refused"}, {"application", "b", "client secret wrong"}} {
 		top := bandsTop + float64(i)*bandHeight
 		c.add(`<line class="grid" x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f"/>`, left, top+bandHeight, right, top+bandHeight)
 		n := 0

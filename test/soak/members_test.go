@@ -91,7 +91,7 @@ func (w *world) come(m *member) {
 	was := w.store.grants[m.id]
 	closed := m.ladder
 	ok := false
-	if !w.web.run(func() { ok = w.web.signIn(m) }) || !ok {
+	if !w.run(&w.web, func(p *process) { ok = p.signIn(m) }) || !ok {
 		if now := w.store.grants[m.id]; now.Rev != was.Rev && now.Status == keeper.Active { // it was kept, and nobody saw the answer
 			w.came(m, was, closed)
 		}
@@ -148,7 +148,7 @@ func (w *world) quit(m *member, back bool) {
 	}
 	done := false
 	for try := 0; !done && try < 20; try++ {
-		w.web.run(func() { done = w.web.SignOut(context.Background(), m.id) == nil })
+		w.run(&w.web, func(p *process) { done = p.SignOut(context.Background(), m.id) == nil })
 	}
 	if !done {
 		w.errorf("%s cannot sign out", m.key)
@@ -301,7 +301,7 @@ func (w *world) required(m *member, e keeper.Event) {
 func (w *world) call(m *member) {
 	var token secret.String
 	var err error
-	if !w.web.run(func() { token, _, err = w.web.Token(context.Background(), m.id, time.Minute) }) {
+	if !w.run(&w.web, func(p *process) { token, _, err = p.Token(context.Background(), m.id, time.Minute) }) {
 		return
 	}
 	young := w.now().Sub(m.signedIn) < 6*time.Minute

@@ -18,6 +18,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -48,6 +49,7 @@ var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // world is LinkedIn, the members, and the processes of keepin.
 type world struct {
 	t       *testing.T
+	mu      sync.Mutex // of all below, while processes run
 	rng     *rand.Rand
 	clock   *linkedinsim.Clock
 	sim     *linkedinsim.Sim
@@ -70,7 +72,7 @@ type world struct {
 
 // tally is what came of it all.
 type tally struct {
-	steps, crashes, passes, twice                        int
+	steps, reads, crashes, passes, twice                 int // reads: steps that were reads of the index
 	signIns, refreshed                                   int
 	asked, expired, revoked, needless, lost              int
 	served, unavailable, mustAsk                         int
@@ -137,7 +139,7 @@ func (w *world) between(from, to time.Duration) time.Duration {
 }
 
 // process is one process of keepin: with a clock of its own, the client secret
-// that it has read, and an end when it crashes. Then it is started again.
+// that it has read, and an end when it crashes.
 type process struct {
 	*keeper.Keeper
 	w      *world
@@ -152,7 +154,7 @@ type process struct {
 }
 
 func (w *world) process() *process {
-	p := &process{w: w}
+	p := &process{w: w, skew: w.between(-maxSkew, maxSkew)}
 	var err error
 	p.client, err = linkedin.New(linkedin.Config{LinkedInURL: base, APIURL: base, Issuer: base + "/oauth", RedirectURL: w.app.RedirectURLs[0],
 		Scopes: w.app.Scopes, Now: p.now, Transport: w.sim,
@@ -169,9 +171,9 @@ func (w *world) process() *process {
 	at := stepped{Store: w.store, Desk: w.store, Provider: p.client, p: p}
 	p.Keeper, err = keeper.New(keeper.Config{Store: at, Desk: at, Provider: at, Sealer: sealer, Now: p.now, Workers: 1,
 		Sleep: func(ctx context.Context, _ time.Duration) error {
-			if p.dead {
-				runtime.Goexit()
-			}
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			p.live()
 			return ctx.Err()
 		},
 		Events: func(_ context.Context, e keeper.Event) error {
@@ -186,27 +188,37 @@ func (w *world) process() *process {
 
 func (p *process) now() time.Time { return p.w.now().Add(p.skew) }
 
-// run lets p do something, and reports whether it lived to the end of it.
-func (p *process) run(f func()) bool {
-	if p.dead {
-		p.dead, p.readAt = false, time.Time{}
-		p.skew = p.w.between(-maxSkew, maxSkew)
+// run lets a process do something, and reports whether it lived to the end of it.
+// What is left of one that died is another's place.
+func (w *world) run(place **process, f func(p *process)) bool {
+	w.mu.Lock()
+	if (*place).dead {
+		*place = w.process()
 	}
+	p := *place
+	w.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		f()
+		f(p)
 	}()
 	<-done
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	return !p.dead
+}
+
+// live ends the goroutine of a dead process.
+func (p *process) live() {
+	if p.dead {
+		runtime.Goexit()
+	}
 }
 
 // may lets p crash: then its goroutine ends here, and so does each other of its
 // goroutines at its next step.
 func (p *process) may() {
-	if p.dead {
-		runtime.Goexit()
-	}
+	p.live()
 	if p.w.rng.Float64() < crashes/2 {
 		p.dead = true
 		p.w.tally.crashes++
@@ -214,15 +226,19 @@ func (p *process) may() {
 	}
 }
 
-// step is one call to the outside: p may die before it and after it.
+// step is one call to the outside: p may die before it and after it. A pass has
+// several goroutines; one of them at a time is in a step.
 func step[T any](p *process, call func() (T, error)) (T, error) {
+	p.w.mu.Lock()
 	p.steps++
 	p.w.tally.steps++
-	if p.hook != nil && p.steps >= p.hookAt {
-		hook := p.hook
+	if hook := p.hook; hook != nil && p.steps >= p.hookAt {
 		p.hook = nil
+		p.w.mu.Unlock()
 		hook()
+		p.w.mu.Lock()
 	}
+	defer p.w.mu.Unlock()
 	p.may()
 	v, err := call()
 	p.may()
@@ -235,6 +251,13 @@ type stepped struct {
 	keeper.Desk
 	keeper.Provider
 	p *process
+}
+
+func (s stepped) Due(ctx context.Context, shard int, after keeper.Nominee, before time.Time, limit int) ([]keeper.Nominee, error) {
+	return step(s.p, func() ([]keeper.Nominee, error) {
+		s.p.w.tally.reads++
+		return s.Store.Due(ctx, shard, after, before, limit)
+	})
 }
 
 func (s stepped) Get(ctx context.Context, id keeper.MemberID) (keeper.Grant, error) {
@@ -271,16 +294,24 @@ func (s stepped) Identify(ctx context.Context, t secret.String) (keeper.Identity
 // Refresh is one at a time for each refresh token, however many processes there are.
 func (s stepped) Refresh(ctx context.Context, t secret.String) (keeper.Tokens, error) {
 	w := s.p.w
+	w.mu.Lock()
 	if w.tally.inFlight[t.Fingerprint()] {
 		w.errorf("two refreshes with one token at once")
 	}
 	w.tally.inFlight[t.Fingerprint()] = true
-	defer delete(w.tally.inFlight, t.Fingerprint())
-	tokens, err := step(s.p, func() (keeper.Tokens, error) { return s.Provider.Refresh(ctx, t) })
-	if err == nil {
-		w.tally.refreshed++
-	}
-	return tokens, err
+	w.mu.Unlock()
+	defer func() { // a crash too
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.tally.inFlight, t.Fingerprint())
+	}()
+	return step(s.p, func() (keeper.Tokens, error) {
+		tokens, err := s.Provider.Refresh(ctx, t)
+		if err == nil {
+			w.tally.refreshed++
+		}
+		return tokens, err
+	})
 }
 
 // signIn is a member's trip to LinkedIn and back.
@@ -329,30 +360,30 @@ func (p *process) signIn(m *member) bool {
 func (w *world) pass() {
 	w.passes++
 	w.passed = w.now()
-	p, other := w.sweeps[w.passes%3], w.sweeps[(w.passes+1)%3]
-	sweep := func(p *process) {
+	p, other := &w.sweeps[w.passes%3], &w.sweeps[(w.passes+1)%3]
+	sweep := func(place **process, hook func()) {
 		w.tally.passes++
-		p.run(func() {
+		w.run(place, func(p *process) {
+			p.hookAt, p.hook = p.steps+1+w.rng.IntN(24), hook
 			if _, err := p.Pass(context.Background(), keeper.Range{From: 0, To: keeper.Shards - 1}); err != nil {
 				w.errorf("pass: %v", err)
+			}
+			if p.hook != nil { // it was a short one
+				p.hook = nil
+				hook()
 			}
 		})
 	}
 	switch chance := w.rng.Float64(); {
 	case chance < duplicates/2: // delivered again
 		w.tally.twice++
-		sweep(p)
-		sweep(other)
+		sweep(p, nil)
+		sweep(other, nil)
 	case chance < duplicates: // in the middle of the first
 		w.tally.twice++
-		p.hookAt, p.hook = p.steps+1+w.rng.IntN(12), func() { sweep(other) }
-		sweep(p)
-		if p.hook != nil {
-			p.hook()
-			p.hook = nil
-		}
+		sweep(p, func() { sweep(other, nil) })
 	default:
-		sweep(p)
+		sweep(p, nil)
 	}
 }
 
