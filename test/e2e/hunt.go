@@ -120,9 +120,12 @@ func (o overhear) sent(r *http.Request) {
 		}
 	}
 	for _, c := range cookies { // the SDK's is JSON, escaped
-		var sdk struct{ Access_token, Signature string }
+		var sdk struct {
+			AccessToken string `json:"access_token"`
+			Signature   string
+		}
 		if text, err := url.PathUnescape(c.Value); err == nil && json.Unmarshal([]byte(text), &sdk) == nil {
-			o.hunt.note("SDK cookie's token", sdk.Access_token)
+			o.hunt.note("SDK cookie's token", sdk.AccessToken)
 			o.hunt.note("SDK cookie's signature", sdk.Signature)
 		}
 	}
