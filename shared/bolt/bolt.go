@@ -223,7 +223,7 @@ func (db *DB) Due(ctx context.Context, shard int, after keeper.Nominee, before t
 		last := append([]byte{byte(shard)}, timeKey(before)...)
 		first := last[:1]
 		if after != (keeper.Nominee{}) {
-			first = append(dueKey(after.Member, after.Due), 0) // the next key there could be
+			first = append(bytes.Join([][]byte{last[:1], timeKey(after.Due), []byte(after.Member)}, nil), 0) // the next key there could be
 		}
 		c := tx.Bucket(dueIndex).Cursor()
 		for k, _ := c.Seek(first); k != nil && len(due) < limit && bytes.Compare(k[:len(last)], last) <= 0; k, _ = c.Next() {

@@ -144,17 +144,23 @@ const absent = "attribute_not_exists(pk) OR e <= :now"
 
 // Due implements keeper.Store: one query for each page of 1,000 names or of 1 MB.
 func (t *Table) Due(ctx context.Context, shard int, after keeper.Nominee, before time.Time, limit int) (due []keeper.Nominee, err error) {
+	if after.Due.After(before) {
+		return nil, nil // DynamoDB takes it for a mistake
+	}
 	var start item
-	if after != (keeper.Nominee{}) {
-		// A query begins at a place, whether or not anything stands there.
+	when, values := "dt <= :before", item{":shard": number(int64(shard)), ":before": micros(before)}
+	switch {
+	case after.Member != "": // a query begins at a place, whether or not anything stands there
 		start = grantKey(after.Member)
-		start["ds"], start["dt"] = number(int64(shard)), micros(after.Due)
+		start["ds"], start["dt"] = values[":shard"], micros(after.Due)
+	case !after.Due.IsZero():
+		when, values[":from"] = "dt BETWEEN :from AND :before", micros(after.Due)
 	}
 	for len(due) < limit {
 		out, err := t.query(ctx, "due", query{
 			IndexName:                 "due",
-			KeyConditionExpression:    "ds = :shard AND dt <= :before",
-			ExpressionAttributeValues: item{":shard": number(int64(shard)), ":before": micros(before)},
+			KeyConditionExpression:    "ds = :shard AND " + when,
+			ExpressionAttributeValues: values,
 			ProjectionExpression:      "pk, dt",
 			Limit:                     min(limit-len(due), 1000),
 			ExclusiveStartKey:         start,

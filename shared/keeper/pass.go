@@ -34,18 +34,27 @@ func (k *Keeper) Pass(ctx context.Context, shards Range) (Report, error) {
 	if shards.From < 0 || shards.To >= Shards || shards.From > shards.To {
 		return Report{}, errors.New("keeper: pass: shards are 0 to 15")
 	}
-	p := &pass{k: k, gate: &gate{k: k}, slots: make(chan struct{}, k.Workers)}
+	p := &pass{k: k, gate: &gate{k: k}, slots: make(chan struct{}, k.Workers), seen: make(map[MemberID]bool)}
 	if err := p.gate.read(ctx); err != nil {
 		return Report{}, k.storeError("pass", err)
 	}
 	k.tellIncidents(ctx, p.gate)
 	var failed error
-	// Each pass begins at another shard: while the breaker is open, what is due
-	// may be more than one pass can look at.
+	// What becomes due meanwhile is the next pass's, so that this one has an end.
+	now := k.now()
+	parts := []part{{before: now}}
+	if c := p.gate.control; !c.PausedAt.IsZero() || c.Breaker != (Breaker{}) {
+		// Then what is due may be more than one pass can look at, and none of it moves.
+		// The latest comes first: among it are the notices, which nothing blocks.
+		recent := now.Add(-time.Hour)
+		parts = []part{{Nominee{Due: recent}, now}, {before: recent.Add(-time.Microsecond)}}
+	}
 	n := shards.To - shards.From + 1
-	for i := 0; i < n && p.time(ctx); i++ {
-		s := shards.From + (int(k.now().Unix()/60%Shards)+i)%n
-		failed = errors.Join(failed, p.shard(ctx, s))
+	for _, part := range parts {
+		for i := 0; i < n && p.time(ctx); i++ {
+			s := shards.From + (int(now.Unix()/60%Shards)+i)%n // each pass begins at another
+			failed = errors.Join(failed, p.shard(ctx, s, part))
+		}
 	}
 	p.begun.Wait()
 	was, is := p.gate.change(ctx, func(c *Control) bool { return c.forget(k.now()) })
@@ -59,6 +68,7 @@ type pass struct {
 	gate  *gate
 	slots chan struct{}
 	begun sync.WaitGroup
+	seen  map[MemberID]bool
 	next  time.Time // when the next grant's turn is
 
 	mu     sync.Mutex
@@ -71,22 +81,25 @@ func (p *pass) time(ctx context.Context) bool {
 	return ctx.Err() == nil && (!ok || time.Until(end) > passEnds+stepNeeds/2)
 }
 
-// shard begins all that is due in a shard. Its error is the index's.
-func (p *pass) shard(ctx context.Context, shard int) error {
-	// What becomes due meanwhile is the next pass's, so that this one has an end. It
-	// reads on behind what it has seen: much of that may stay due, leased or blocked.
-	before, last := p.k.now(), Nominee{}
-	seen := make(map[MemberID]bool)
+// part is what is due behind a nominee and not after a time.
+type part struct {
+	after  Nominee
+	before time.Time
+}
+
+// shard begins all that is due in a part of a shard. Its error is the index's. It
+// reads on behind what it has seen: much of that may stay due, leased or blocked.
+func (p *pass) shard(ctx context.Context, shard int, part part) error {
 	for {
-		due, err := p.k.Store.Due(ctx, shard, last, before, batch)
+		due, err := p.k.Store.Due(ctx, shard, part.after, part.before, batch)
 		if err != nil {
 			return p.k.storeError("due", err)
 		}
 		for _, n := range due {
-			if seen[n.Member] {
+			if p.seen[n.Member] {
 				continue
 			}
-			seen[n.Member] = true
+			p.seen[n.Member] = true
 			if !p.time(ctx) || p.pace(ctx) != nil {
 				return nil
 			}
@@ -99,7 +112,7 @@ func (p *pass) shard(ctx context.Context, shard int) error {
 		if len(due) < batch {
 			return nil
 		}
-		last = due[batch-1]
+		part.after = due[batch-1]
 	}
 }
 

@@ -94,7 +94,11 @@ func TestPassReadsABlockedShardOnce(t *testing.T) {
 			if store.names != n || store.gets != n || store.puts != 0 {
 				t.Errorf("%s, %d: %d names and %d grants read, %d written", what, n, store.names, store.gets, store.puts)
 			}
-			if want := keeper.Shards + n/100; store.queries != want {
+			parts := 2 // the latest, and what was due before
+			if what == "leased" {
+				parts = 1
+			}
+			if want := parts*keeper.Shards + n/100; store.queries != want {
 				t.Errorf("%s, %d: %d queries, want %d", what, n, store.queries, want)
 			}
 		}
@@ -218,4 +222,47 @@ func TestSlowGrantHoldsUpNoOther(t *testing.T) {
 			t.Errorf("the last of 350 began after %v; the pass took %v", last, took)
 		}
 	})
+}
+
+// However much is blocked, and for however long: a notice that is due now goes
+// out with the next pass.
+func TestBlockedBacklogHidesNoNotice(t *testing.T) {
+	for what, control := range map[string]keeper.Control{
+		"paused":  {PausedAt: t0},
+		"refused": {Breaker: keeper.Breaker{Class: keeper.ClassApplication, Since: t0, Until: t0.Add(time.Second)}}, // it may be probed
+	} {
+		w := newWorld(t, nil)
+		w.calls.before = func(string) error {
+			return &keeper.CallError{Class: keeper.ClassApplication}
+		}
+		control.Rev = "blocked"
+		if err := w.store.PutControl(t.Context(), control, ""); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		w.stock(t, 701, func(g *keeper.Grant) {
+			g.Access.Sealed = []byte("access\n" + string(g.Member) + "\nt")
+			g.Refresh.Sealed = []byte("refresh\n" + string(g.Member) + "\nt")
+			g.Due = w.clock.Now().Add(-3 * time.Hour)
+			if n++; n == 701 {
+				g.Due = w.clock.Now().Add(-time.Minute)
+				g.Outbox.Events = []keeper.Event{{ID: "e", Type: keeper.MemberReconnectDue, At: g.Due}}
+			}
+		})
+		w.clock.Advance(time.Minute)
+		ctx, cancel := context.WithCancel(t.Context())
+		begun := 0
+		k := w.keeper(t, func(c *keeper.Config) {
+			c.Sleep = func(ctx context.Context, _ time.Duration) error {
+				if begun++; begun == 100 { // a pass has no time for more
+					cancel()
+				}
+				return ctx.Err()
+			}
+		})
+		r, err := k.Pass(ctx, keeper.Range{From: 0, To: 15})
+		if err != nil || w.told(keeper.MemberReconnectDue) != 1 || begun < 100 {
+			t.Errorf("%s: %+v, %v; told %d times", what, r, err, w.told(keeper.MemberReconnectDue))
+		}
+	}
 }

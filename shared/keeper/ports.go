@@ -40,8 +40,9 @@ type Store interface {
 	// Due names at most limit grants of a shard whose Due is not zero and not
 	// after before, the longest due first; those of one time in an order of the
 	// store's own that stays. It begins behind the nominee after, whose entry may
-	// be gone since; the zero Nominee: with the first. It only nominates: it may be
-	// late, and name what has been done since; the grant itself decides.
+	// be gone since; where that has no Member, with the first that is due then or
+	// later. It only nominates: it may be late, and name what has been done since;
+	// the grant itself decides.
 	Due(ctx context.Context, shard int, after Nominee, before time.Time, limit int) ([]Nominee, error)
 }
 

@@ -487,6 +487,13 @@ func dueReadsOnBehindANominee(b *bench) {
 			b.Errorf("%d at a time: got %v, want %v", limit, got, whole)
 		}
 	}
+	from := keeper.Nominee{Due: start.Add(3 * time.Minute)}
+	if got := names(b.dueAfter(ids[0], from, start.Add(4*time.Minute), 10)); !slices.Equal(got, ids[3:5]) {
+		b.Errorf("from a time on: got %v, want %v", got, ids[3:5])
+	}
+	if got := b.dueAfter(ids[0], from, start, 10); len(got) != 0 {
+		b.Errorf("from a time that is later than the last: got %v, want none", got)
+	}
 	last := keeper.Nominee{Member: whole[11], Due: start.Add(30 * time.Minute)}
 	if got := b.dueAfter(ids[0], last, start.Add(time.Hour), 10); len(got) != 0 {
 		b.Errorf("behind the last: got %v, want none", got)
