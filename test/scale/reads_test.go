@@ -126,6 +126,12 @@ func passes(t *testing.T, clock *time.Time, sizes []int, c *counting, due, write
 			t.Errorf("%d stored: %+v, and with %d stored: %+v", n, now, sizes[0], first)
 		}
 	}
+	if d := int64(due); !t.Failed() {
+		t.Logf("T11: reads of a pass with %d due: 16 queries and %.2f grants for each that is due, the same at %d stored as at %d; budget: proportional to what is due and 16 shards: pass",
+			due, float64(first[0].gets)/float64(d), sizes[len(sizes)-1], sizes[0])
+		t.Logf("T9: a refresh with its proof: %d calls to LinkedIn, %d reads and %d writes of the grant; budget 3, 2 and 3: pass",
+			(first[0].calls+first[1].calls)/d, (first[0].gets+first[1].gets)/d, (first[0].puts+first[1].puts)/d)
+	}
 }
 
 func worker(t *testing.T, c *counting, s *seal.Sealer, now func() time.Time) *keeper.Keeper {
