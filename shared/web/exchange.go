@@ -146,7 +146,7 @@ func (e *exchange) login(w http.ResponseWriter, r *http.Request) (done bool, err
 	case err != nil:
 		e.cfg.Log.InfoContext(r.Context(), "no sign-in by LinkedIn's SDK; the member goes to LinkedIn", "error", err)
 		return false, nil
-	case !in.grant.Covers(ask.scopes):
+	case !in.grant.Covers(ask.scopes) && !in.switched: // a switch is told of first
 		return false, nil // signed in, but LinkedIn has yet to ask for the rest
 	}
 	return true, e.arrive(w, r, e.sessions, in.grant, arrival{
