@@ -362,14 +362,21 @@ func (w *world) pass() {
 	w.passed = w.now()
 	p, other := &w.sweeps[w.passes%3], &w.sweeps[(w.passes+1)%3]
 	sweep := func(place **process, hook func()) {
-		w.tally.passes++
 		w.run(place, func(p *process) {
+			w.mu.Lock()
+			w.tally.passes++
 			p.hookAt, p.hook = p.steps+1+w.rng.IntN(24), hook
+			w.mu.Unlock()
 			if _, err := p.Pass(context.Background(), keeper.Range{From: 0, To: keeper.Shards - 1}); err != nil {
+				w.mu.Lock()
+				defer w.mu.Unlock()
 				w.errorf("pass: %v", err)
 			}
-			if p.hook != nil { // it was a short one
-				p.hook = nil
+			w.mu.Lock()
+			short := p.hook != nil
+			p.hook = nil
+			w.mu.Unlock()
+			if short {
 				hook()
 			}
 		})

@@ -211,7 +211,7 @@ func (w *world) judge() {
 		}
 		// Of few members too few may be due in it for an incident: it takes three
 		// refused ones, or five failures.
-		if len(mine) == 0 && len(w.members) < 1000 && t.cause != "application" && few < 3 {
+		if n := len(w.members); len(mine) == 0 && (n < 300 || n < 1000 && t.cause != "application" && few < 3) {
 			few++
 		} else if len(mine) != 1 {
 			w.errorf("%d incidents of the %s of %v: %v", len(mine), t.cause, t.from, mine)
