@@ -143,9 +143,11 @@ func newStack(t *testing.T, key *rsa.PrivateKey, dynalite string, running bool, 
 		"keys":     seal.NewKeyset().Reveal(),
 	}
 	s.secrets = aws(t, func(_ string, _ *http.Request, body []byte) []byte {
-		var in struct{ SecretId string } //nolint:revive // AWS's name
+		var in struct {
+			ID string `json:"SecretId"`
+		}
 		_ = json.Unmarshal(body, &in)
-		out, _ := json.Marshal(map[string]string{"Name": in.SecretId, "SecretString": held[in.SecretId], "VersionId": "1"})
+		out, _ := json.Marshal(map[string]string{"Name": in.ID, "SecretString": held[in.ID], "VersionId": "1"})
 		return out
 	})
 	s.bus = aws(t, func(_ string, _ *http.Request, body []byte) []byte {

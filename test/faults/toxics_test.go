@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/cookiejar"
 	"net/netip"
@@ -90,12 +91,20 @@ type link struct {
 	holds *int // the socket that keeps the port while nobody listens
 }
 
-// newLink makes a way to the server at address, host:port.
+// newLink makes a way to the server at address, host:port. Its own port is one
+// that the system gives to nobody unasked: a link that is down must find it again.
 func newLink(t testing.TB, address string) link {
 	t.Helper()
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	p := toxiproxy.NewProxy(server, "link", "127.0.0.1:0", address)
-	must(t, p.Start())
+	var p *toxiproxy.Proxy
+	for try := 1; ; try++ {
+		p = toxiproxy.NewProxy(server, "link", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000)), address)
+		if err := p.Start(); err == nil {
+			break
+		} else if try == 50 {
+			t.Fatal(err)
+		}
+	}
 	t.Cleanup(p.Stop)
 	return link{p, new(int)}
 }
