@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -46,6 +47,7 @@ const minute = time.Second // the schedule's
 func deploy(t *testing.T) *stack {
 	t.Helper()
 	s := &stack{name: "keepin", app: linkedinsim.DefaultApp()}
+	watchSources(t)
 	awstest.Tool(t, "sam")
 	s.account = account{awstest.Account(t, minute)}
 	linkedIn := e2e.Listen(t)
@@ -64,6 +66,22 @@ func deploy(t *testing.T) *stack {
 	s.table, err = dynamo.Open(dynamo.Config{Table: s.out["Table"], Region: awstest.Region, Credentials: awstest.Credentials(), Endpoint: s.endpoint})
 	must(t, err)
 	return s
+}
+
+// watchSources has Go's cache of test results know what only other programs read.
+func watchSources(t testing.TB) {
+	t.Helper()
+	for _, pattern := range []string{"localaws.py", "../../*.yaml", "../../*.toml", "../../*.mk", "../../Makefile", "../../go.mod", "../../docs/deploy.md", "../../functions/*/*.go", "../../shared/*/*.go", "../../shared/*/*/*.go"} {
+		found, err := filepath.Glob(pattern)
+		must(t, err)
+		if len(found) == 0 {
+			t.Fatalf("there is no %s", pattern)
+		}
+		for _, f := range found {
+			_, err := os.Stat(f)
+			must(t, err)
+		}
+	}
 }
 
 // update deploys with the settings, and any more given.
