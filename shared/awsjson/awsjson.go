@@ -104,7 +104,7 @@ func (c *Client) Call(ctx context.Context, operation string, in, out any) error 
 	}
 	for attempt := 1; ; attempt++ {
 		err := c.try(ctx, operation, body, out)
-		if err == nil || attempt == attempts || !passing(err) || ctx.Err() != nil {
+		if err == nil || attempt == attempts || !passing(err) {
 			return err
 		}
 		wait := 20 * time.Millisecond << (attempt - 1)

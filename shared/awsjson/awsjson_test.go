@@ -174,7 +174,11 @@ func TestErrorsQuoteNothing(t *testing.T) {
 			t.Errorf("%s: got %v", answer.body, err)
 		}
 	}
-	c := client(t, func(http.ResponseWriter, *http.Request) { t.Error("called") })
+	c := client(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"N":424242}`) })
+	if err := c.Call(t.Context(), "Get", struct{}{}, &struct{ N int8 }{}); err == nil || strings.Contains(err.Error(), "4242") {
+		t.Errorf("a number that does not fit: got %v", err)
+	}
+	c = client(t, func(http.ResponseWriter, *http.Request) { t.Error("called") })
 	if err := c.Call(t.Context(), "Get", map[string]any{canary: func() {}}, &struct{}{}); err == nil || strings.Contains(err.Error(), canary) {
 		t.Errorf("got %v", err)
 	}
