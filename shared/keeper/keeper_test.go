@@ -943,6 +943,33 @@ func TestEventsOutliveADeadWebhook(t *testing.T) {
 	}
 }
 
+// A notice that waits for a webhook must not come after the sign-in, or the
+// logout, that it asks for no more.
+func TestAnAvertedNoticeIsNeverSent(t *testing.T) {
+	for _, out := range []bool{false, true} {
+		w := newWorld(t, func(a *linkedinsim.App) { a.Refresh = false })
+		id := w.signIn(t, "ada").Member
+		w.settle(t)
+		w.refuse = func(keeper.Event) error { return errors.New("the webhook is dead") }
+		w.advance(t, 31*day, time.Hour)
+		if waits := w.grant(t, id).Outbox.Events; len(waits) != 1 || waits[0].Type != keeper.MemberReconnectDue {
+			t.Fatalf("what waits is %v", waits)
+		}
+		if out {
+			if err := w.SignOut(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			w.signIn(t, "ada")
+		}
+		w.refuse = nil
+		w.advance(t, day, time.Hour)
+		if w.told(keeper.MemberReconnectDue) != 0 || out != (w.told(keeper.MemberSignedOut) == 1) || w.grant(t, id).Outbox.Events != nil {
+			t.Errorf("signed out %t: told %v", out, w.events)
+		}
+	}
+}
+
 func TestIncidentEventsOutliveADeadWebhook(t *testing.T) {
 	w := newWorld(t, nil)
 	id := w.signIn(t, "ada").Member

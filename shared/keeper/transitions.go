@@ -44,6 +44,7 @@ func (g *Grant) SignIn(now time.Time, generation string, id Identity, in Issued)
 		g.tell(Event{Type: MemberConnected, At: now}, in.Access.IssuedAt.String())
 	}
 	g.Generation = cmp.Or(g.Generation, generation)
+	g.averted()
 	old, _ := g.Serving(now)
 	g.Access, g.Fresh = Token{}, in.Access
 	if in.Scopes == nil || slices.Equal(in.Scopes, g.Scopes) {
@@ -69,6 +70,7 @@ func (g *Grant) SignOut(now time.Time, generation string) error {
 	if g.Status == SignedOut {
 		return errNothing
 	}
+	g.averted()
 	outbox := g.Outbox
 	*g = Grant{Member: g.Member, Generation: generation, Status: SignedOut, Outbox: outbox, Rev: g.Rev, ExpiresAt: now.Add(keepSignedOut)}
 	g.tell(Event{Type: MemberSignedOut, At: now}, generation)
@@ -328,6 +330,15 @@ func (g *Grant) Announce(now time.Time) {
 	left := int((deadline.Sub(now) + day - 1) / day)
 	g.tell(Event{Type: MemberReconnectDue, At: now, Days: left, ReconnectBy: deadline},
 		fmt.Sprint(g.Generation, days, deadline.Truncate(day).Unix()))
+}
+
+// averted drops the notices that wait: their deadline is no more, and who has
+// just signed in, or out, must not be asked to.
+func (g *Grant) averted() {
+	g.Outbox.Events = slices.DeleteFunc(slices.Clone(g.Outbox.Events), func(e Event) bool { return e.Type == MemberReconnectDue })
+	if len(g.Outbox.Events) == 0 {
+		g.Outbox.Events = nil
+	}
 }
 
 // Delivered drops the events that were sent.
