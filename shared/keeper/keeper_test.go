@@ -252,6 +252,49 @@ func TestRefreshOutlivesAStoreThatIsDown(t *testing.T) {
 	w.serves(t, id)
 }
 
+// TestNoStoreIsTriedPastTheDeadline: who waits must get an answer before the
+// function ends, although what LinkedIn issued is not stored.
+func TestNoStoreIsTriedPastTheDeadline(t *testing.T) {
+	w := newWorld(t, nil)
+	id := w.signIn(t, "ada").Member
+	w.settle(t)
+	w.clock.Advance(61 * day)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	puts := 0
+	w.config.Sleep = func(ctx context.Context, _ time.Duration) error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+			return nil
+		}
+	}
+	waiting := w.keeper(t, nil)
+	w.calls.after = func(op string) error {
+		if op == "refresh" {
+			<-ctx.Done()
+			w.store.Before = func(op string) (bool, error) {
+				if op != "Put" {
+					return true, nil
+				}
+				puts++
+				return false, errStore
+			}
+		}
+		return nil
+	}
+	if _, _, err := waiting.Token(ctx, id, 0); !errors.Is(err, keeper.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	if puts > 1 {
+		t.Errorf("the store was tried %d times when nobody could wait any more", puts)
+	}
+	w.calls.after, w.store.Before = nil, nil
+	w.clock.Advance(time.Hour)
+	w.serves(t, id)
+}
+
 func TestNothingIsAskedWhileTheStoreIsDown(t *testing.T) {
 	w := newWorld(t, nil)
 	id := w.signIn(t, "ada").Member
