@@ -222,7 +222,7 @@ func (w *world) judge() {
 	}
 	// The budget.
 	for _, e := range endpoints {
-		if got, may := w.sim.Count(e), w.budget(e); got > may || got < may/3 {
+		if got, may := w.sim.Count(e), w.budget(e); got > may || got < may/5 {
 			w.errorf("%d calls of %s, the budget is %d", got, e, may)
 		}
 	}
