@@ -54,7 +54,7 @@ var toxics = []toxic{
 	{name: "latency past the deadline, up", does: late, json: []string{`{"type":"latency","stream":"upstream","attributes":{"latency":%[1]d}}`}},
 	{name: "timeout, down", does: lost, json: []string{`{"type":"timeout","stream":"downstream","attributes":{"timeout":0}}`}},
 	{name: "timeout, up", does: never, json: []string{`{"type":"timeout","stream":"upstream","attributes":{"timeout":0}}`}},
-	{name: "timeout that closes, down", does: lost, json: []string{`{"type":"timeout","stream":"downstream","attributes":{"timeout":1500}}`}},
+	{name: "timeout that closes, down", does: lost, json: []string{`{"type":"timeout","stream":"downstream","attributes":{"timeout":3000}}`}},
 	{name: "reset at 0, down", does: lost, json: []string{`{"type":"reset_peer","stream":"downstream","attributes":{"timeout":0}}`}},
 	{name: "reset at 0, up", does: never, json: []string{`{"type":"reset_peer","stream":"upstream","attributes":{"timeout":0}}`}},
 	{name: "reset mid-body", does: lost, json: []string{ // one that never strikes makes of every close a reset
@@ -155,7 +155,7 @@ func (l link) hold() error {
 
 // processor is the right to compute: most cases wait most of the time, but if
 // all signed their members in at once, what is in time would come late.
-var processor = make(chan struct{}, 3)
+var processor = make(chan struct{}, 2)
 
 // sideBySide runs a test for each case, all at once but for the processor, which
 // a case has unless it is aside.
