@@ -52,7 +52,7 @@ const (
 	alarmMetrics = 22 // template.yaml
 	metrics      = 5  // shared/telemetry
 
-	taskRate   = 250.0       // grants a second that a pass begins (keeper.Config)
+	taskRate   = 150.0       // grants a second that a pass of 256 MB does (make bench-scale); it begins 250 at most
 	workShare  = 40.0 / 60.0 // of each minute: a pass begins nothing in the last 20 s of its 60
 	validateMS = 6.0
 )
@@ -224,8 +224,9 @@ US dollars. Whatever is stored and not due costs its storage and nothing else.
 Of the writes, the weekly introspection of every grant is the largest part: without it the totals would be %.0f, %.0f
 and %.0f. To find what is due by reading every grant each minute would cost %.0f a month for 100 million.
 
-One schedule begins up to %.0f grants a second for 40 seconds of each minute, so it carries %.0f tasks a second: 100
-million members need %.0f schedules, each with a part of the 16 shards; below about %.0f million, one is enough.
+A worker of 256 MB does some %.0f tasks a second (`+"`make bench-scale`"+`) for 40 seconds of each minute, so one schedule
+carries %.0f a second: 100 million members need %.0f schedules, each with a part of the 16 shards, or a function with
+more memory; below about %.0f million, one is enough.
 
 `, stored(sizes[0], noVerify).total(), stored(sizes[1], noVerify).total(), stored(sizes[2], noVerify).total(),
 		100e6*month/60*perRead/2, taskRate, taskRate*workShare, stored(100e6, year).schedules(), 100*taskRate*workShare/stored(100e6, year).tasksPerSecond)
