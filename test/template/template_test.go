@@ -196,6 +196,29 @@ func validateOnlyLooks(s stack, complain complain) {
 	}
 }
 
+// keyOpensSecretsOnly: a customer's key, where there is one, decrypts what
+// Secrets Manager asks for, for the roles that read secrets.
+func keyOpensSecretsOnly(s stack, complain complain) {
+	for id, r := range s.of("AWS::IAM::Role") {
+		reads, key := false, any(nil)
+		for _, st := range list(at(r.Properties, "Policies", 0, "PolicyDocument", "Statement")) {
+			reads = reads || at(st, "Sid") == "Secrets"
+			if at(st, "Fn::If", 0) == "HasKmsKey" && at(st, "Fn::If", 2, "Ref") == "AWS::NoValue" {
+				key = at(st, "Fn::If", 1)
+			} else if strings.Contains(fmt.Sprint(st), "kms:") {
+				complain("%s has a key without there being one", id)
+			}
+		}
+		if reads != (key != nil) {
+			complain("%s reads secrets: %v, and has the key %v", id, reads, key)
+		}
+		if key != nil && (!slices.Equal(list(at(key, "Action")), []any{"kms:Decrypt"}) || at(key, "Resource", "Ref") != "KmsKeyArn" ||
+			at(key, "Condition", "StringEquals", "kms:ViaService", "Fn::Sub") != "secretsmanager.${AWS::Region}.amazonaws.com") {
+			complain("%s may %v", id, key)
+		}
+	}
+}
+
 // functionsHaveTheirOwn: role, log group that forgets, source, build rule.
 func functionsHaveTheirOwn(s stack, complain complain) {
 	rules, err := os.ReadFile(filepath.Join(root, "sam.mk"))
@@ -312,6 +335,30 @@ func onlyTheBackEndSigns(s stack, complain complain) {
 }
 
 // nothingCaches: no cache stands in front of sign-in.
+// tlsIsNew: a domain wants TLS 1.2 or later, and no listener redirects from http.
+func tlsIsNew(s stack, complain complain) {
+	domains := s.of("AWS::ApiGatewayV2::DomainName")
+	if len(domains) == 0 {
+		complain("there is no domain")
+	}
+	for id, r := range domains {
+		configurations := list(r.Properties["DomainNameConfigurations"])
+		if len(configurations) == 0 {
+			complain("%s has no configuration", id)
+		}
+		for _, c := range configurations {
+			if policy := at(c, "SecurityPolicy"); policy != "TLS_1_2" {
+				complain("%s takes %v", id, policy)
+			}
+		}
+	}
+	for id, r := range s.Resources {
+		if strings.HasPrefix(r.Type, "AWS::ElasticLoadBalancing") {
+			complain("%s is a %s", id, r.Type)
+		}
+	}
+}
+
 func nothingCaches(s stack, complain complain) {
 	for id, r := range s.Resources {
 		if strings.HasPrefix(r.Type, "AWS::CloudFront::") || strings.HasPrefix(r.Type, "AWS::ApiGateway::") {
@@ -533,10 +580,12 @@ func variablesAreKnown(s stack, complain complain) {
 var rules = map[string]func(stack, complain){
 	"rolesGrantNothingWholesale": rolesGrantNothingWholesale,
 	"validateOnlyLooks":          validateOnlyLooks,
+	"keyOpensSecretsOnly":        keyOpensSecretsOnly,
 	"functionsHaveTheirOwn":      functionsHaveTheirOwn,
 	"routesAreThrottled":         routesAreThrottled,
 	"onlyTheBackEndSigns":        onlyTheBackEndSigns,
 	"nothingCaches":              nothingCaches,
+	"tlsIsNew":                   tlsIsNew,
 	"accessLogsHoldNoQuery":      accessLogsHoldNoQuery,
 	"dataIsKept":                 dataIsKept,
 	"theKeysetIsOne":             theKeysetIsOne,
@@ -618,6 +667,14 @@ func TestRulesFindMistakes(t *testing.T) {
 		}},
 		{"validateOnlyLooks", "a write", func(s stack) { statement(s, "ValidateRole", 1)["Action"] = []any{"dynamodb:Query", "dynamodb:PutItem"} }},
 		{"validateOnlyLooks", "a secret", func(s stack) { props(s, "ValidateRole")["Policies"] = props(s, "LogoutRole")["Policies"] }},
+		{"keyOpensSecretsOnly", "a key for everything", func(s stack) {
+			all := list(at(props(s, "RefreshRole"), "Policies", 0, "PolicyDocument", "Statement"))
+			delete(at(all[len(all)-1], "Fn::If", 1).(map[string]any), "Condition")
+		}},
+		{"keyOpensSecretsOnly", "no key", func(s stack) {
+			doc := at(props(s, "RefreshRole"), "Policies", 0, "PolicyDocument").(map[string]any)
+			doc["Statement"] = list(doc["Statement"])[:len(list(doc["Statement"]))-1]
+		}},
 		{"functionsHaveTheirOwn", "a shared role", func(s stack) { props(s, "LogoutFunction")["Role"] = props(s, "MembersFunction")["Role"] }},
 		{"functionsHaveTheirOwn", "no log group", func(s stack) { delete(props(s, "LogoutFunction"), "LoggingConfig") }},
 		{"functionsHaveTheirOwn", "another's log", func(s stack) { statement(s, "LogoutRole", 0)["Resource"] = statement(s, "MembersRole", 0)["Resource"] }},
@@ -643,6 +700,12 @@ func TestRulesFindMistakes(t *testing.T) {
 		{"nothingCaches", "a distribution", func(s stack) { s.Resources["Cdn"] = &resource{Type: "AWS::CloudFront::Distribution"} }},
 		{"nothingCaches", "an authorizer with a memory", func(s stack) { s.Resources["A"] = &resource{Type: "AWS::ApiGatewayV2::Authorizer"} }},
 		{"nothingCaches", "CORS that overrules the function", func(s stack) { props(s, "Api")["CorsConfiguration"] = map[string]any{} }},
+		{"tlsIsNew", "an old TLS", func(s stack) {
+			at(props(s, "Domain"), "DomainNameConfigurations", 0).(map[string]any)["SecurityPolicy"] = "TLS_1_0"
+		}},
+		{"tlsIsNew", "whatever TLS", func(s stack) {
+			delete(at(props(s, "Domain"), "DomainNameConfigurations", 0).(map[string]any), "SecurityPolicy")
+		}},
 		{"accessLogsHoldNoQuery", "a path", func(s stack) {
 			at(props(s, "Stage"), "AccessLogSettings").(map[string]any)["Format"] = `{"p":"$context.path"}`
 		}},
