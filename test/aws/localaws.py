@@ -28,8 +28,8 @@ import ministack.services.secretsmanager as secrets
 from ministack.core.responses import get_account_id, get_region
 
 
-# CloudFormation: a secret's Ref is its ARN, an alarm may be of metric math
-# (it is kept, and never rings), a table has its TTL.
+# CloudFormation: a secret's Ref is its ARN, and an alarm may be of metric math
+# (it is kept, and never rings).
 
 def handle(kind, **replaced):
     cloudformation._RESOURCE_HANDLERS[kind].update(replaced)
@@ -71,20 +71,6 @@ def alarm_record(name, props):
 
 
 cloudformation._cw_metric_alarm_record = alarm_record
-
-_create_table = cloudformation._RESOURCE_HANDLERS["AWS::DynamoDB::Table"]["create"]
-
-
-def create_table(logical_id, props, stack):
-    name, attributes = _create_table(logical_id, props, stack)
-    ttl = props.get("TimeToLiveSpecification")
-    if ttl:
-        dynamodb._update_ttl({"TableName": name, "TimeToLiveSpecification": {
-            "AttributeName": ttl["AttributeName"], "Enabled": str(ttl["Enabled"]).lower() == "true"}})
-    return name, attributes
-
-
-handle("AWS::DynamoDB::Table", create=create_table)
 
 
 # IAM: the condition keys of DynamoDB that say which items and which attributes
