@@ -21,6 +21,9 @@ func mutants() []mutant {
 		client      = "shared/linkedin/client.go"
 		exchange    = "shared/linkedin/exchange.go"
 		idToken     = "shared/linkedin/idtoken.go"
+		once        = "shared/session/once.go"
+		sdk         = "shared/linkedin/sdk.go"
+		sdkExchange = "shared/web/exchange.go"
 
 		routes = "TestEveryRouteAnswersAsTheContractHasIt"
 		proven = "TestOnlyAProvenIDTokenSignsIn"
@@ -67,7 +70,7 @@ func mutants() []mutant {
 		// The ticket.
 		{"ticket-reusable", ticket, []string{"\tcase used:\n\t\treturn ErrTicket\n", "\tcase used:\n"}, "", "TestTicketIsRedeemedOnce"},
 		{"ticket-burnt-by-nobody", ticket, []string{"used, err = have.Use != b.Use, nil", "used, err = have.Use == b.Use, nil"}, "", "TestALostAnswerDoesNotUseATicketUp"},
-		{"ticket-for-ever", ticket, []string{"if !now.Before(time.UnixMilli(t.IssuedAt).Add(ticketLife)) {", "if t.IssuedAt == 0 {"}, "", "TestTicketEndsWithItsMinuteAndItsGeneration"},
+		{"ticket-for-ever", ticket, []string{"if !now.Before(time.UnixMilli(t.IssuedAt).Add(ticketLife)) {", "if now.IsZero() {"}, "", "TestTicketEndsWithItsMinuteAndItsGeneration"},
 		{"ticket-survives-logout", ticket, []string{"case g.Generation != t.Generation || g.Status == keeper.SignedOut:", "case g.Member == \"\":"}, "", "TestTicketEndsWithItsMinuteAndItsGeneration"},
 		{"ticket-of-each-answer", ticket, []string{"if session.IsZero() {", "if true {"}, "", "TestTicketsOfOneSignInAreOne"},
 
@@ -180,6 +183,23 @@ func mutants() []mutant {
 		{"error-quotes-the-body", call, []string{"return c.failed(t.class, t.problem)", "return c.failed(t.class, t.problem+string(c.body))"}, "", "TestNoErrorAndNoRecordHoldsASecret"},
 		{"userinfo-of-another", "shared/keeper/work.go", []string{"if err == nil && who.Subject != g.Subject {", "if err == nil && who.Subject == \"\" {"}, "", "TestTokenOfAnotherMemberNeverServes"},
 		{"refresh-of-another", "shared/keeper/work.go", []string{"tokens.Subject != \"\" && tokens.Subject != g.Subject", "tokens.Subject != \"\" && g.Subject == \"\""}, "", "TestRefreshWithAnotherMembersIDTokenIsNotKept"},
+
+		// The JavaScript SDK's members.
+		{"sdk-order", sdk, []string{`!slices.Equal(order, []string{"access_token", "member_id"})`, "len(order) == 0"}, "", "TestOnlyWhatLinkedInSignedIsAnSDKCookie"},
+		{"sdk-method", sdk, []string{` || text(members, "signature_method") != "HMAC-SHA1"`, ""}, "", "TestOnlyWhatLinkedInSignedIsAnSDKCookie"},
+		{"sdk-more-names", sdk, []string{" || len(members) != sdkNames", ""}, "", "TestOnlyWhatLinkedInSignedIsAnSDKCookie"},
+		{"sdk-member-of-any-length", sdk, []string{"len(s) == sdkMemberLen && ", ""}, "", "TestOnlyWhatLinkedInSignedIsAnSDKCookie"},
+		{"sdk-unsigned", sdk, []string{"return is(creds.Secret) || is(creds.Previous)", "return is(creds.Secret) || len(s.signature) == sha1.Size"}, "", "TestNoBitOfAnSDKSignatureMayDiffer"},
+		{"sdk-signed-with-nothing", sdk, []string{"!key.IsZero() && hmac.Equal", "hmac.Equal"}, "", "TestOnlyWhatLinkedInSignedIsAnSDKCookie"},
+		{"sdk-token-of-another-client", sdk, []string{`!inspection.Active || text(members, "client_id") != exchanged.clientID`, `members == nil || !inspection.Active`}, "", "TestTheExchangedTokenIsProvenOursAndTheMembers"},
+		{"sdk-token-of-another-member", sdk, []string{"if who.Subject != member {", `if who.Subject == "" || member == "" {`}, "", "TestTheExchangedTokenIsProvenOursAndTheMembers"},
+		{"sdk-token-of-oauth1", sdk, []string{`if name == "oauth_token" || name == "oauth_token_secret" {`, `if name == "" {`}, "", "TestAnSDKTokenIsExchangedForOAuth2Only"},
+		{"sdk-cross-site", sdkExchange, []string{"s.handle(s.sameSite(e.serve))", "s.handle(e.serve)"}, "", "TestOnlyAConfiguredOriginMayExchange"},
+		{"sdk-form", sdkExchange, []string{"if !isJSON(r) {", `if !isJSON(r) && r.Method == "" {`}, "", "TestTheBodyOfAnExchangeIsOneObjectWithOneName"},
+		{"sdk-repeat-for-anybody", sdkExchange, []string{"g.Member == member && ", ""}, "", "TestAUsedSDKCookieSignsNobodyIn"},
+		{"sdk-not-spent", sdkExchange, []string{"err = unavailable(e.sessions.Spend(ctx, once, g.Member))", "err = nil"}, "", "TestAUsedSDKCookieSignsNobodyIn"},
+		{"sdk-taken-by-many", once, []string{"errors.Is(err, ErrUsed) && have.Use == o.burn.Use", "errors.Is(err, ErrUsed) && !have.Settled"}, "", "TestOneOfManyTakesASignature"},
+		{"sdk-spent-for-a-minute", once, []string{"\to.burn.ExpiresAt = o.burn.At.Add(onceLife)\n", ""}, "", "TestASpentSignatureIsUsedForAnHour"},
 
 		// What all of it stands on.
 		{"secret-equals-all", "shared/secret/secret.go", []string{"[]byte(t.Reveal())) == 1", "[]byte(t.Reveal())) >= 0"}, "", "TestSecretIsItself"},
