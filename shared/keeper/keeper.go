@@ -365,11 +365,12 @@ func (k *Keeper) seal(ctx context.Context, id MemberID, t Tokens) (Issued, error
 }
 
 // revoke asks LinkedIn to forget the tokens, while the member is still signed
-// out: it may kill a grant that a sign-in has made since. Nothing depends on
-// the answer.
+// out, as g is by the store's last answer: it may kill a grant that a sign-in has
+// made since. Nothing depends on LinkedIn's.
 func (k *Keeper) revoke(ctx context.Context, g Grant, access, fresh, refresh Token) {
 	ctx, cancel := context.WithTimeout(ctx, revokeFor)
 	defer cancel()
+	seen := true
 	for _, t := range []struct {
 		Token
 		Purpose
@@ -381,10 +382,13 @@ func (k *Keeper) revoke(ctx context.Context, g Grant, access, fresh, refresh Tok
 		if err != nil {
 			continue
 		}
-		now, err := k.Store.Get(ctx, g.Member)
-		if err == nil && now.Status != SignedOut || err != nil && !errors.Is(err, ErrNotFound) {
-			return
+		if !seen {
+			now, err := k.Store.Get(ctx, g.Member)
+			if err == nil && now.Status != SignedOut || err != nil && !errors.Is(err, ErrNotFound) {
+				return
+			}
 		}
+		seen = false
 		if err := k.Provider.Revoke(ctx, clear); err != nil {
 			k.Log.Debug("linkedin did not revoke", "member", string(g.Member), "error", err.Error())
 			return // LinkedIn documents no revocation: one refusal says it all

@@ -96,9 +96,9 @@ type actor struct {
 
 	lease    string // the one that it has put and not used
 	sending  time.Time
-	sent     *modelToken // in flight
-	owns     bool        // LinkedIn answered it, and the answer is not stored yet
-	statuses keeper.Status
+	sent     *modelToken    // in flight
+	owns     bool           // LinkedIn answered it, and the answer is not stored yet
+	statuses keeper.Status  // by the store's last answer
 	afterOut bool           // begun after a logout was answered
 	desk     keeper.Control // as it read it last
 }
@@ -266,6 +266,7 @@ func (s modelStore) Put(_ context.Context, g keeper.Grant, old string) error {
 	if outcome == lost {
 		return errModel
 	}
+	s.a.statuses = g.Status
 	return nil
 }
 
