@@ -308,10 +308,10 @@ func (k *keepers) pass() {
 	_, _ = k.any().Pass(context.Background(), keeper.Range{From: 0, To: keeper.Shards - 1})
 }
 
-// failing makes one of 25 calls of a store fail, half of them after they were done.
+// failing makes one of ten calls of a store fail, half of them after they were done.
 func failing(m *storetest.Memory) *storetest.Memory {
 	m.Before = func(op string) (bool, error) {
-		if rand.IntN(25) > 0 {
+		if rand.IntN(10) > 0 {
 			return true, nil
 		}
 		return rand.IntN(2) == 0, fmt.Errorf("%s failed", op)
