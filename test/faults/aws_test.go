@@ -29,10 +29,7 @@ import (
 // bootstraps are the functions, built once; with a test's clock where they are
 // told of one.
 var bootstraps = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "keepin-faults-")
-	if err != nil {
-		return "", err
-	}
+	dir := bin
 	var all sync.WaitGroup
 	errs := make([]error, len(functionNames))
 	for i, name := range functionNames {
@@ -122,7 +119,7 @@ var padding = strings.Repeat(" ", 4500)
 // before anything is started.
 func newStack(t *testing.T, key *rsa.PrivateKey, dynalite string, running bool, change func(*lambdahost.Config)) *stack {
 	t.Helper()
-	bin, err := bootstraps()
+	built, err := bootstraps()
 	must(t, err)
 	front, back := e2e.Listen(t), e2e.Listen(t)
 	s := &stack{T: t, base: "http://" + front.Addr().String(), browser: browser(t), log: new(e2e.Log),
@@ -164,7 +161,7 @@ func newStack(t *testing.T, key *rsa.PrivateKey, dynalite string, running bool, 
 	})
 
 	config := lambdahost.Config{
-		Template: "../../template.yaml", Bin: bin, Environments: 60, Log: s.log,
+		Template: "../../template.yaml", Bin: built, Environments: 60, Log: s.log,
 		Callers: map[string]string{backend: "arn:aws:sts::111122223333:assumed-role/backend/i-07"},
 		Values: map[string]string{
 			"Table": awstest.Table(t, dynalite), "ClientSecret": "linkedin", "Keyset": "keys", "Scopes": "openid profile email",

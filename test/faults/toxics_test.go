@@ -73,11 +73,20 @@ var toxics = []toxic{
 	{name: "down", does: never, isDown: true},
 }
 
+// bin is where the functions are built; it goes with the test.
+var bin string
+
 // TestMain silences what toxiproxy says of the connections that it breaks, and
 // looks for what is left when all is over.
 func TestMain(m *testing.M) {
 	zerolog.SetGlobalLevel(zerolog.Disabled)
+	var err error
+	if bin, err = os.MkdirTemp("", "keepin-faults-"); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
 	code := m.Run()
+	_ = os.RemoveAll(bin)
 	if left := left(); left != "" && code == 0 {
 		fmt.Println("FAIL: goroutines are left:\n" + left)
 		code = 1
