@@ -67,6 +67,12 @@ func signsInAndOut(t *testing.T, s *stack) {
 	if page := b.do(t, "GET", "/", header("Accept", "text/html")).body; !strings.Contains(page, "Member") {
 		t.Errorf("the account page shows nobody: %s", page)
 	}
+	for origin, want := range map[string]string{page: page, "https://evil.example": ""} {
+		a := b.do(t, "OPTIONS", "/logout", header("Origin", origin), header("Access-Control-Request-Method", "POST"))
+		if got := a.Header.Get("Access-Control-Allow-Origin"); got != want {
+			t.Errorf("a preflight of %s = %d, for %q", origin, a.StatusCode, got)
+		}
+	}
 	access := s.accessToken(t, id)
 	if a := b.do(t, "POST", "/logout", header("Origin", s.out["Url"])); a.StatusCode != http.StatusNoContent {
 		t.Errorf("/logout = %d %s", a.StatusCode, a.body)

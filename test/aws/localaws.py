@@ -6,6 +6,9 @@ private functions of the version that install.sh pins: after another version,
 read each again. Beyond ministack's own variables it takes
 
     SCHEDULE_MINUTE   how many seconds a minute of a schedule lasts (60)
+
+It shows nothing of throttles, of the gateway's own time-outs and limits, of
+access logs, nor of alarms that ring.
 """
 import json
 import os

@@ -41,7 +41,10 @@ type stack struct {
 	settings []string      // parameters
 }
 
-const minute = time.Second // the schedule's
+const (
+	minute = time.Second               // the schedule's
+	page   = "https://www.example.com" // the application's, on a host of its own
+)
 
 // deploy builds and deploys keepin into a new account, and registers it with LinkedIn.
 func deploy(t *testing.T) *stack {
@@ -54,7 +57,7 @@ func deploy(t *testing.T) *stack {
 	address := "http://" + linkedIn.Addr().String()
 	dir := t.TempDir()
 	s.template = filepath.Join(dir, "template.yaml")
-	s.settings = []string{"Architecture=x86_64", "AwsEndpointUrl=" + s.endpoint, "LinkedInUrl=" + address, "LinkedInApiUrl=" + address}
+	s.settings = []string{"Architecture=x86_64", "AwsEndpointUrl=" + s.endpoint, "LinkedInUrl=" + address, "LinkedInApiUrl=" + address, "ReturnOrigins=" + page}
 	s.mustTool(t, "", "sam", "build", "--build-dir", dir)
 	s.update(t)
 
