@@ -48,13 +48,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("KEEPIN_TEST_BROWSER") != "" {
-			t.Fatal("KEEPIN_TEST_BROWSER is set and there is no chromium")
-		}
-		t.Skip("no chromium")
-	}
+	path := chromium(t)
 	w := &world{T: t}
 	w.serve()
 
@@ -76,6 +70,22 @@ func newWorld(t *testing.T) *world {
 		}
 	}))
 	return w
+}
+
+// chromium is the program, by the names that test/setup.sh takes for one.
+func chromium(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	skip := t.Skip
+	if os.Getenv("KEEPIN_TEST_REQUIRE") != "" {
+		skip = t.Fatal
+	}
+	skip("Chromium is not installed: run test/setup.sh")
+	return ""
 }
 
 func (w *world) serve() {
