@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -112,21 +113,38 @@ func TestEveryMutantIsNoticed(t *testing.T) {
 		t.Skip("it takes minutes: make mutate")
 	}
 	pick := regexp.MustCompile(*only)
-	slots := make(chan struct{}, max(1, runtime.NumCPU()))
-	var all sync.WaitGroup
-	for _, m := range mutants() {
-		if !pick.MatchString(m.name) {
-			continue
+	picked := slices.DeleteFunc(mutants(), func(m mutant) bool { return !pick.MatchString(m.name) })
+	tests := map[string][]string{} // by package
+	for _, m := range picked {
+		tests[m.pkg()] = append(tests[m.pkg()], m.test)
+	}
+	inTurns(slices.Collect(maps.Keys(tests)), func(pkg string) {
+		if out, failed := goTest(t, pkg, "^("+strings.Join(tests[pkg], "|")+")$"); len(failed) > 0 || !strings.HasPrefix(out, "ok") {
+			t.Errorf("%s fails as it is, and so shows nothing: %.2000s", pkg, out)
 		}
+	})
+	if t.Failed() {
+		return
+	}
+	inTurns(picked, func(m mutant) {
+		if err := try(t, m); err != nil {
+			t.Errorf("%s: %v", m.name, err)
+		}
+	})
+}
+
+// inTurns does it for each of all, as many at once as there are processors.
+func inTurns[T any](all []T, do func(T)) {
+	slots := make(chan struct{}, max(1, runtime.NumCPU()))
+	var done sync.WaitGroup
+	for _, one := range all {
 		slots <- struct{}{}
-		all.Go(func() {
+		done.Go(func() {
 			defer func() { <-slots }()
-			if err := try(t, m); err != nil {
-				t.Errorf("%s: %v", m.name, err)
-			}
+			do(one)
 		})
 	}
-	all.Wait()
+	done.Wait()
 }
 
 // try weakens, and wants the named test to fail.
@@ -152,13 +170,7 @@ func try(t *testing.T, m mutant) error {
 		return err
 	}
 	run := func(tests string) (out string, failed []string) {
-		cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", filepath.Join(dir, "overlay.json"), "-count", "1", "-timeout", "3m", "-run", tests, "./"+m.pkg())
-		cmd.Dir, cmd.Env = root, append(os.Environ(), "KEEPIN_TEST_REQUIRE=1") // a test that is skipped notices nothing
-		text, _ := cmd.CombinedOutput()
-		for _, match := range regexp.MustCompile(`(?m)^--- FAIL: (\w+)`).FindAllStringSubmatch(string(text), -1) {
-			failed = append(failed, match[1])
-		}
-		return string(text), failed
+		return goTest(t, m.pkg(), tests, "-overlay", filepath.Join(dir, "overlay.json"))
 	}
 	out, failed := run("^" + m.test + "$")
 	switch {
@@ -171,4 +183,15 @@ func try(t *testing.T, m mutant) error {
 		return fmt.Errorf("%s does not notice; %s would", m.test, strings.Join(failed, ", "))
 	}
 	return fmt.Errorf("it survives: no test of %s notices", m.pkg())
+}
+
+// goTest runs tests of a package, and tells which fail.
+func goTest(t *testing.T, pkg, tests string, flags ...string) (out string, failed []string) {
+	cmd := exec.CommandContext(t.Context(), "go", append(append([]string{"test"}, flags...), "-count", "1", "-timeout", "3m", "-run", tests, "./"+pkg)...)
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "KEEPIN_TEST_REQUIRE=1") // a test that is skipped notices nothing
+	text, _ := cmd.CombinedOutput()
+	for _, match := range regexp.MustCompile(`(?m)^--- FAIL: (\w+)`).FindAllStringSubmatch(string(text), -1) {
+		failed = append(failed, match[1])
+	}
+	return string(text), failed
 }
