@@ -16,7 +16,10 @@ func (k *Keeper) report(ctx context.Context, gate *gate, was, is Control, record
 		}
 		i := Incident{ID: o.ID, Cause: o.Cause, OpenedAt: o.Since}
 		if o.Records > 1 {
-			i = k.incident(ctx, o)
+			var err error
+			if i, err = k.incident(ctx, o); err != nil {
+				continue
+			}
 		} else {
 			k.Log.Error("incident opened", "incident", o.ID, "cause", o.Cause)
 			news = true
@@ -29,9 +32,10 @@ func (k *Keeper) report(ctx context.Context, gate *gate, was, is Control, record
 	for _, w := range was.Open {
 		if !slices.ContainsFunc(is.Open, func(o OpenIncident) bool { return o.ID == w.ID }) {
 			k.Log.Info("incident closed", "incident", w.ID, "cause", w.Cause)
-			i := k.incident(ctx, w)
-			i.ClosedAt = k.now()
-			k.putIncident(ctx, i)
+			if i, err := k.incident(ctx, w); err == nil {
+				i.ClosedAt = k.now()
+				k.putIncident(ctx, i)
+			}
 			news = true
 		}
 	}
@@ -63,18 +67,17 @@ func (k *Keeper) tellIncidents(ctx context.Context, gate *gate) {
 	})
 }
 
-// incident is the stored incident, or a new one where its item was lost.
-func (k *Keeper) incident(ctx context.Context, o OpenIncident) Incident {
+// incident is the stored incident, or a new one where its item was lost. One that
+// cannot be read must not be written: that would destroy the records it has.
+func (k *Keeper) incident(ctx context.Context, o OpenIncident) (Incident, error) {
 	all, err := k.Desk.Incidents(ctx, o.Since)
 	if err != nil {
-		k.Log.Error("the store failed", "operation", "incidents", "error", err.Error())
+		return Incident{}, k.storeError("incidents", err)
 	}
-	for _, i := range all {
-		if i.ID == o.ID {
-			return i
-		}
+	if i := slices.IndexFunc(all, func(i Incident) bool { return i.ID == o.ID }); i >= 0 {
+		return all[i], nil
 	}
-	return Incident{ID: o.ID, Cause: o.Cause, OpenedAt: o.Since}
+	return Incident{ID: o.ID, Cause: o.Cause, OpenedAt: o.Since}, nil
 }
 
 func (k *Keeper) putIncident(ctx context.Context, i Incident) {

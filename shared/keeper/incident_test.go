@@ -32,3 +32,17 @@ func TestAnIncidentThatCannotBeReadIsLogged(t *testing.T) {
 		t.Errorf("the log says %s", log)
 	}
 }
+
+// Whoever cannot read an incident leaves the records in it alone.
+func TestAnIncidentThatCannotBeReadKeepsItsRecords(t *testing.T) {
+	w := newWorld(t, nil)
+	blind := w.keeper(t, func(c *keeper.Config) { c.Desk = unlisted{c.Desk} })
+	refused := &keeper.CallError{Class: keeper.ClassApplication, Record: keeper.Record{Operation: "exchange", RequestBody: "the first"}}
+	w.Observe(t.Context(), "exchange", refused)
+	blind.Observe(t.Context(), "exchange", refused)
+	blind.Observe(t.Context(), "exchange", nil)
+	all, err := w.store.Incidents(t.Context(), time.Time{})
+	if err != nil || len(all) != 1 || len(all[0].Records) != 1 || all[0].Records[0].RequestBody != "the first" {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
