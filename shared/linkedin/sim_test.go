@@ -23,6 +23,7 @@ type simulated struct {
 	t   *testing.T
 	sim *linkedinsim.Sim
 	app linkedinsim.App
+	cfg linkedin.Config
 	err error // of the credentials
 }
 
@@ -42,14 +43,19 @@ func newSimulated(t *testing.T) *simulated {
 	t.Cleanup(s.sim.Clear)
 	cfg := config(server.URL)
 	cfg.Now = s.sim.Clock().Now
-	cfg.Timeout = time.Second
+	cfg.Timeout = 3 * time.Second // the faults that stall take it whole
 	cfg.Credentials = func(context.Context, bool) (linkedin.Credentials, error) {
 		return linkedin.Credentials{ClientID: s.app.ClientID, Secret: secret.New(s.app.Secret), Previous: secret.New(s.app.PreviousSecret)}, s.err
 	}
-	if s.Client, err = linkedin.New(cfg); err != nil {
-		t.Fatal(err)
-	}
+	s.configure(cfg)
 	return s
+}
+
+func (s *simulated) configure(cfg linkedin.Config) {
+	s.t.Helper()
+	client, err := linkedin.New(cfg)
+	s.must(err)
+	s.Client, s.cfg = client, cfg
 }
 
 func (s *simulated) must(err error) {
@@ -240,6 +246,8 @@ func TestTheSimulatorsFaultsAreJudged(t *testing.T) {
 		})
 	}
 	s.must(signIn())
+	s.cfg.Timeout = time.Minute // LinkedIn makes a key of RSA meanwhile
+	s.configure(s.cfg)
 	s.fault(linkedinsim.Fault{Endpoint: token, Kind: linkedinsim.RotateKeys, Times: 1})
 	s.must(signIn())
 
