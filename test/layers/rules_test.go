@@ -55,7 +55,7 @@ var onlyIn = []struct {
 	{imports: "github.com/aws", packages: list("shared/awsenv", "shared/awsjson", "shared/dynamo", "shared/events", "shared/secrets", "shared/app", "shared/app/work", "shared/app/console", "shared/lambdahttp"),
 		because: "the domain, the handlers and one machine know no AWS"},
 	{imports: "github.com/aws/aws-sdk-go-v2/config", packages: list("shared/app/console"), because: "a person has profiles; a function has its environment (shared/awsenv)"},
-	{imports: "github.com/aws/aws-sdk-go-v2/service", because: "docs/adr/0010: shared/awsjson calls the services"},
+	{imports: "github.com/aws/aws-sdk-go-v2/service", because: "docs/adr/0012: shared/awsjson calls the services"},
 	{imports: "golang.org/x/oauth2", packages: list("shared/linkedin", "client"), because: "docs/adr/0005"},
 	{imports: "github.com/coreos/go-oidc", packages: list("shared/linkedin"), because: "docs/adr/0005"},
 	{imports: "github.com/go-jose/go-jose", packages: list("shared/linkedin"), because: "docs/adr/0005"},

@@ -334,7 +334,6 @@ func onlyTheBackEndSigns(s stack, complain complain) {
 	}
 }
 
-// nothingCaches: no cache stands in front of sign-in.
 // tlsIsNew: a domain wants TLS 1.2 or later, and no listener redirects from http.
 func tlsIsNew(s stack, complain complain) {
 	domains := s.of("AWS::ApiGatewayV2::DomainName")
@@ -359,6 +358,7 @@ func tlsIsNew(s stack, complain complain) {
 	}
 }
 
+// nothingCaches: no cache stands in front of sign-in.
 func nothingCaches(s stack, complain complain) {
 	for id, r := range s.Resources {
 		if strings.HasPrefix(r.Type, "AWS::CloudFront::") || strings.HasPrefix(r.Type, "AWS::ApiGateway::") {
