@@ -204,6 +204,17 @@ func TestTheRouteMakesThePath(t *testing.T) {
 	}
 }
 
+// TestTheCatchAllHasNoStageInItsPath: only there is the raw path asked.
+func TestTheCatchAllHasNoStageInItsPath(t *testing.T) {
+	path := func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) }
+	for raw, want := range map[string]string{"/prod/a b": "/a b", "/prod": "/", "/production/a": "/production/a", "/a/prod": "/a/prod"} {
+		r := serve(t, path, event("GET", "$default", set("rawPath", raw), func(e map[string]any) { e["requestContext"].(map[string]any)["stage"] = "prod" }))
+		if r.Body != want {
+			t.Errorf("%s: got %s, want %s", raw, r.Body, want)
+		}
+	}
+}
+
 func TestNoHeaderBecomesTheCaller(t *testing.T) {
 	h := func(w http.ResponseWriter, r *http.Request) {
 		arn, ok := lambdahttp.Caller(r.Context())
