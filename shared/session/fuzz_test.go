@@ -130,15 +130,19 @@ func FuzzCookieHeader(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
-		w, r := httptest.NewRecorder(), request(line)
-		if _, _, err := b.Member(r); !errors.Is(err, session.ErrNone) {
-			t.Fatalf("somebody is signed in by %q: %v", line, err)
-		}
-		if _, err := b.Resume(w, r, strings.Repeat("A", 43)); !errors.Is(err, session.ErrState) {
-			t.Fatalf("a sign-in is under way by %q: %v", line, err)
-		}
-		b.ClearBroken(w, r)
-		b.Clear(w, r)
+		var w *httptest.ResponseRecorder
+		bounds.Check(t, func() {
+			w = httptest.NewRecorder()
+			r := request(line)
+			if _, _, err := b.Member(r); !errors.Is(err, session.ErrNone) {
+				t.Fatalf("somebody is signed in by %q: %v", line, err)
+			}
+			if _, err := b.Resume(w, r, strings.Repeat("A", 43)); !errors.Is(err, session.ErrState) {
+				t.Fatalf("a sign-in is under way by %q: %v", line, err)
+			}
+			b.ClearBroken(w, r)
+			b.Clear(w, r)
+		})
 		for _, c := range w.Header()["Set-Cookie"] {
 			name, _, _ := strings.Cut(c, "=")
 			if !strings.HasPrefix(c, "__Host-keepin") || !strings.HasSuffix(c, "; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax") || strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~") != "" {

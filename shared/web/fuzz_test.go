@@ -60,7 +60,7 @@ func FuzzCookieHeader(f *testing.F) {
 
 // FuzzCallbackQuery: whatever the query holds, only the state of this browser
 // brings anything about, and then at most one exchange; the browser is sent
-// nowhere but to its return address; and one state costs two writes at most.
+// nowhere but to its return address; and each try costs one burn at most.
 func FuzzCallbackQuery(f *testing.F) {
 	for _, seed := range []string{
 		"", "state=STATE", "code=CODE", "state=STATE&code=CODE", "code=CODE&state=STATE&iss=https://www.linkedin.com/oauth", "state=STATE&error=access_denied",
@@ -75,21 +75,28 @@ func FuzzCallbackQuery(f *testing.F) {
 		query = strings.NewReplacer("STATE", state, "CODE", code).Replace(query)
 		jar := maps.Clone(b.jar)
 		b.ops = nil
+		asked := 0
 		for range 2 {
 			r := b.request("GET", "/auth/callback")
 			r.URL.RawQuery = query
 			r.Header.Set("Cookie", cookieHeader(jar))
-			res := b.send(r)
+			var res *http.Response
+			bounds.Check(t, func() {
+				asked++
+				res = b.send(r)
+			})
 			to := res.Header.Get("Location")
+			said := r.URL.Query().Get("error") // by the browser, of LinkedIn
 			switch {
 			case res.StatusCode == 303 && to != "https://app.example/x" && to != "https://app.example/x?login=denied":
 				t.Errorf("%q: sent to %q", query, to)
-			case res.StatusCode != 303 && (to != "" || len(res.Header["Set-Cookie"]) > 1 || b.store == nil):
+			case res.StatusCode != 303 && (to != "" || len(res.Header["Set-Cookie"]) > 1):
 				t.Errorf("%q: %d with %q %q", query, res.StatusCode, to, res.Header["Set-Cookie"])
 			case strings.Contains(body(res), "<script"):
 				t.Errorf("%q is reflected", query)
-			case res.StatusCode == 500:
-				t.Errorf("%q: 500", query)
+			case res.StatusCode == 502 && said != "", res.StatusCode == 503 && (said == "server_error" || said == "temporarily_unavailable"):
+			case res.StatusCode >= 500:
+				t.Errorf("%q: %d", query, res.StatusCode)
 			}
 		}
 		burns := 0
@@ -98,7 +105,7 @@ func FuzzCallbackQuery(f *testing.F) {
 				burns++
 			}
 		}
-		if b.linkedin.exchanges > 1 || burns > 2 || burns == 0 && b.writes() > 0 {
+		if b.linkedin.exchanges > 1 || burns > asked || burns == 0 && b.writes() > 0 {
 			t.Errorf("%q: %d exchanges, store asked %q", query, b.linkedin.exchanges, b.ops)
 		}
 		if !strings.Contains(query, state) && len(b.ops) > 0 {
@@ -126,6 +133,7 @@ func FuzzTicket(f *testing.F) {
 		good := ticketOf(t, b.signIn("?ticket=1"))
 		text = strings.ReplaceAll(text, "GOOD", good)
 		g, err := b.sessions.Redeem(t.Context(), text, b.keeper.Grant)
+		bounds.Check(t, func() { _, _ = b.sessions.Redeem(t.Context(), text, b.keeper.Grant) })
 		if (err == nil) != (text == good) || err == nil && g.Member != keeper.NewMemberID(clientID, "ada-sub") {
 			t.Errorf("%q: %v, %v", text, g.Member, err)
 		}

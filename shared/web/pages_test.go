@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"html"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/keepin/keepin/shared/keeper"
 	"github.com/keepin/keepin/shared/web"
+	"github.com/keepin/keepin/test/bounds"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden pages")
@@ -135,7 +137,8 @@ func FuzzPage(f *testing.F) {
 		b.fatal(b.keeper.change(t.Context(), keeper.NewMemberID(clientID, "ada-sub"), func(g *keeper.Grant) {
 			g.Profile.Name, g.Profile.Email, g.Profile.Picture, g.Scopes = "n"+s, "e"+s, "https://media.licdn.com/p"+s, []string{"s" + s}
 		}))
-		res := b.get("/auth/")
+		var res *http.Response
+		bounds.Check(t, func() { res = b.get("/auth/") })
 		if res.StatusCode != 200 {
 			t.Fatalf("%q: %d", s, res.StatusCode)
 		}
