@@ -538,7 +538,8 @@ func emitted(metric string) (found bool) {
 	return found
 }
 
-// scheduleCoversAllShards: the schedules' ranges are 0 to 15, each shard once.
+// scheduleCoversAllShards: the schedules' ranges are 0 to 15, each shard once a
+// minute; the next minute is the only retry.
 func scheduleCoversAllShards(s stack, complain complain) {
 	var times [16]int
 	for id, sc := range s.of("AWS::Scheduler::Schedule") {
@@ -554,6 +555,13 @@ func scheduleCoversAllShards(s stack, complain complain) {
 		if at(sc.Properties, "Target", "RetryPolicy", "MaximumRetryAttempts") != 0.0 || target(at(sc.Properties, "Target", "Arn")) != "RefreshFunction" {
 			complain("%s repeats, or calls another function", id)
 		}
+		if sc.Properties["ScheduleExpression"] != "rate(1 minute)" || sc.Properties["State"] != nil {
+			complain("%s comes by %v, %v", id, sc.Properties["ScheduleExpression"], sc.Properties["State"])
+		}
+	}
+	once := s.Resources["RefreshOnce"]
+	if once == nil || target(once.Properties["FunctionName"]) != "RefreshFunction" || once.Properties["MaximumRetryAttempts"] != 0.0 {
+		complain("Lambda repeats a pass that failed")
 	}
 	for i, n := range times {
 		if n != 1 {
@@ -739,6 +747,9 @@ func TestRulesFindMistakes(t *testing.T) {
 		}},
 		{"scheduleCoversAllShards", "half the shards", func(s stack) { at(props(s, "EachMinute"), "Target").(map[string]any)["Input"] = `{"from":0,"to":7}` }},
 		{"scheduleCoversAllShards", "a retry", func(s stack) { delete(at(props(s, "EachMinute"), "Target").(map[string]any), "RetryPolicy") }},
+		{"scheduleCoversAllShards", "a retry of Lambda's", func(s stack) { delete(props(s, "RefreshOnce"), "MaximumRetryAttempts") }},
+		{"scheduleCoversAllShards", "a slow schedule", func(s stack) { props(s, "EachMinute")["ScheduleExpression"] = "rate(5 minutes)" }},
+		{"scheduleCoversAllShards", "a schedule that stands", func(s stack) { props(s, "EachMinute")["State"] = "DISABLED" }},
 		{"variablesAreKnown", "a misspelt variable", func(s stack) {
 			at(props(s, "LogoutFunction"), "Environment", "Variables").(map[string]any)["KEEPIN_SCOPE"] = "x"
 		}},
