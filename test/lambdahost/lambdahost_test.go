@@ -144,10 +144,10 @@ func TestConcurrencyIsTheNumberOfEnvironments(t *testing.T) {
 }
 
 func TestTheDeadlineKills(t *testing.T) {
-	f := function(t, func(s *lambdahost.Spec) { s.Timeout = 300 * time.Millisecond })
+	f := function(t, func(s *lambdahost.Spec) { s.Timeout = time.Second })
 	_, a := ask(t, f, "facts")
 	r, _ := ask(t, f, "hang")
-	if r.FunctionError != "Sandbox.Timedout" || !strings.Contains(string(r.Payload), "Task timed out after 0.30 seconds") {
+	if r.FunctionError != "Sandbox.Timedout" || !strings.Contains(string(r.Payload), "Task timed out after 1.00 seconds") {
 		t.Errorf("got %s %s", r.FunctionError, r.Payload)
 	}
 	if alive(a.PID) {
