@@ -358,6 +358,23 @@ func tlsIsNew(s stack, complain complain) {
 	}
 }
 
+// addressIsOne: with a domain of its own, the API is reached by that alone, and
+// below the path that the redirect URL has.
+func addressIsOne(s stack, complain complain) {
+	if closed := at(s.Resources["Api"].Properties, "DisableExecuteApiEndpoint", "Fn::If"); !slices.Equal(list(closed), []any{"HasDomain", true, false}) {
+		complain("the API's own address is closed if %v", closed)
+	}
+	mappings := s.of("AWS::ApiGatewayV2::ApiMapping")
+	if len(mappings) != 2 {
+		complain("%d mappings", len(mappings))
+	}
+	for id, m := range mappings {
+		if target(m.Properties["ApiId"]) != "Api" || target(m.Properties["Stage"]) != "Stage" || at(m.Properties, "ApiMappingKey", "Fn::If", 1, "Ref") != "BasePath" {
+			complain("%s maps %v", id, m.Properties)
+		}
+	}
+}
+
 // nothingCaches: no cache stands in front of sign-in.
 func nothingCaches(s stack, complain complain) {
 	for id, r := range s.Resources {
@@ -594,6 +611,7 @@ var rules = map[string]func(stack, complain){
 	"onlyTheBackEndSigns":        onlyTheBackEndSigns,
 	"nothingCaches":              nothingCaches,
 	"tlsIsNew":                   tlsIsNew,
+	"addressIsOne":               addressIsOne,
 	"accessLogsHoldNoQuery":      accessLogsHoldNoQuery,
 	"dataIsKept":                 dataIsKept,
 	"theKeysetIsOne":             theKeysetIsOne,
@@ -714,6 +732,8 @@ func TestRulesFindMistakes(t *testing.T) {
 		{"tlsIsNew", "whatever TLS", func(s stack) {
 			delete(at(props(s, "Domain"), "DomainNameConfigurations", 0).(map[string]any), "SecurityPolicy")
 		}},
+		{"addressIsOne", "an open side door", func(s stack) { props(s, "Api")["DisableExecuteApiEndpoint"] = false }},
+		{"addressIsOne", "no base path", func(s stack) { delete(props(s, "DomainMapping"), "ApiMappingKey") }},
 		{"accessLogsHoldNoQuery", "a path", func(s stack) {
 			at(props(s, "Stage"), "AccessLogSettings").(map[string]any)["Format"] = `{"p":"$context.path"}`
 		}},
