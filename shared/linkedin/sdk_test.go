@@ -392,6 +392,8 @@ func TestTheExchangedTokenIsProvenOursAndTheMembers(t *testing.T) {
 		"userinfo is not allowed":  {userinfo(403, `{"serviceErrorCode":100}`), "", keeper.ClassUnknown},
 		"an ID token of another":   {id(object{"sub": "yrZCpj2Z13"}), notTheirs, keeper.ClassUnknown},
 		"an ID token elsewhere":    {id(object{"aud": "another"}), "the ID token is for another client", keeper.ClassUnknown},
+		"an ID token of before":    {id(object{"iat": now.Add(-61 * time.Second).Unix()}), "the ID token is older than the authorization", keeper.ClassUnknown},
+		"another token's ID token": {id(object{"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"}), "the ID token is not for this access token", keeper.ClassUnknown},
 	} {
 		u := sdkUpstream(t)
 		row.change(u)

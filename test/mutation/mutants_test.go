@@ -193,6 +193,7 @@ func mutants() []mutant {
 		{"sdk-signed-with-nothing", sdk, []string{"!key.IsZero() && hmac.Equal", "hmac.Equal"}, "", "TestOnlyWhatLinkedInSignedIsAnSDKCookie"},
 		{"sdk-token-of-another-client", sdk, []string{`!inspection.Active || text(members, "client_id") != exchanged.clientID`, `members == nil || !inspection.Active`}, "", "TestTheExchangedTokenIsProvenOursAndTheMembers"},
 		{"sdk-token-of-another-member", sdk, []string{"if who.Subject != member {", `if who.Subject == "" || member == "" {`}, "", "TestTheExchangedTokenIsProvenOursAndTheMembers"},
+		{"sdk-id-token-of-before", sdk, []string{"notBefore: exchanged.start, ", ""}, "", "TestTheExchangedTokenIsProvenOursAndTheMembers"},
 		{"sdk-token-of-oauth1", sdk, []string{`if name == "oauth_token" || name == "oauth_token_secret" {`, `if name == "" {`}, "", "TestAnSDKTokenIsExchangedForOAuth2Only"},
 		{"sdk-cross-site", sdkExchange, []string{"s.handle(s.sameSite(e.serve))", "s.handle(e.serve)"}, "", "TestOnlyAConfiguredOriginMayExchange"},
 		{"sdk-form", sdkExchange, []string{"if !isJSON(r) {", `if !isJSON(r) && r.Method == "" {`}, "", "TestTheBodyOfAnExchangeIsOneObjectWithOneName"},
