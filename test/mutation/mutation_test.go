@@ -82,7 +82,7 @@ func TestEveryMutantFitsTheSource(t *testing.T) {
 			t.Errorf("%s: %s has no %s", m.name, m.pkg(), m.test)
 		}
 	}
-	if len(seen) < 60 {
+	if len(seen) <= 100 { // as docs/security.md says
 		t.Errorf("only %d mutants", len(seen))
 	}
 }
