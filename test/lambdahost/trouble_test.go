@@ -42,6 +42,15 @@ func TestTroubleIsA503AndOneLine(t *testing.T) {
 		{"a table that is not there", func(s *stack) { s.config.Values["Table"] = "elsewhere" }, "/validate", "request failed", "ResourceNotFoundException"},
 		{"a secret that is not there", func(s *stack) { s.config.Values["ClientSecret"] = "elsewhere" }, "/login", "credentials cannot be used", "ResourceNotFoundException"},
 		{"a database that does not answer", func(s *stack) { s.config.Env["AWS_ENDPOINT_URL_DYNAMODB"] = "http://127.0.0.1:1" }, "/validate", "request failed", "connection refused"},
+		{"a throttled table", func(s *stack) {
+			s.config.Env["AWS_ENDPOINT_URL_DYNAMODB"] = refusing(t, "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException")
+		}, "/validate", "request failed", "ProvisionedThroughputExceededException"},
+		{"no right to the table", func(s *stack) {
+			s.config.Env["AWS_ENDPOINT_URL_DYNAMODB"] = refusing(t, "com.amazon.coral.service#AccessDeniedException")
+		}, "/validate", "request failed", "no policy allows it"},
+		{"no right to the secrets", func(s *stack) {
+			s.config.Env["AWS_ENDPOINT_URL_SECRETS_MANAGER"] = refusing(t, "AccessDeniedException")
+		}, "/login", "credentials cannot be used", "no policy allows it"},
 		{"a mistake in the configuration", func(s *stack) { s.config.Values["Scopes"] = "profile" }, "/login", "KEEPIN_SCOPES", "no openid"},
 		{"no database for a function", func(s *stack) { s.config.Env["KEEPIN_STORE"] = "bolt:/tmp/x" }, "/validate", "cannot be wired", "dynamodb:TABLE"},
 	} {
@@ -71,6 +80,14 @@ func TestTroubleIsA503AndOneLine(t *testing.T) {
 			}
 		})
 	}
+}
+
+// refusing is the address of an AWS that refuses every call.
+func refusing(t *testing.T, code string) string {
+	return e2e.Serve(t, e2e.Listen(t), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, `{"__type":"`+code+`","message":"no policy allows it"}`)
+	}))
 }
 
 // TestSecretsThatComeLateAreTakenUp: an environment that started while Secrets
