@@ -318,6 +318,12 @@ func onlyTheBackEndSigns(s stack, complain complain) {
 		if signed := r.Properties["AuthorizationType"] == "AWS_IAM"; signed != (function == "MembersFunction") {
 			complain("%q: signed is %v", key, signed)
 		}
+		if f := s.Resources[function]; f != nil {
+			wait, _ := integration.Properties["TimeoutInMillis"].(float64)
+			if works, _ := f.Properties["Timeout"].(float64); works == 0 || wait < 1000*works {
+				complain("%s waits %v ms for %s", id, wait, function)
+			}
+		}
 		if integration.Properties["PayloadFormatVersion"] != "2.0" {
 			complain("%s has payload %v", id, integration.Properties["PayloadFormatVersion"])
 		}
@@ -498,6 +504,15 @@ func metricsExist(s stack, complain complain) {
 			alarmed[name] = true
 			if len(list(at(m, "Dimensions"))) == 0 {
 				complain("%s looks at the whole account", id)
+			}
+			if namespace == ownMetrics && target(at(m, "Dimensions", 0, "Value")) != "RefreshFunction" {
+				complain("%s looks at a function that emits no %s", id, name)
+			}
+			if (name == "Blocked" || name == "OpenIncidents") && at(m, "Threshold") != 0.0 {
+				complain("%s rings above %v", id, at(m, "Threshold"))
+			}
+			if name == "Invocations" && at(m, "TreatMissingData") != "breaching" {
+				complain("%s takes silence for a good sign", id)
 			}
 		}
 		if a.Properties["MetricName"] != nil {
@@ -722,6 +737,7 @@ func TestRulesFindMistakes(t *testing.T) {
 		{"onlyTheBackEndSigns", "a catch-all to members", func(s stack) { props(s, "DefaultRoute")["Target"] = props(s, "TokenRoute")["Target"] }},
 		{"onlyTheBackEndSigns", "a missing route", func(s stack) { delete(s.Resources, "RedeemRoute") }},
 		{"onlyTheBackEndSigns", "payload 1.0", func(s stack) { props(s, "LogoutIntegration")["PayloadFormatVersion"] = "1.0" }},
+		{"onlyTheBackEndSigns", "an impatient gateway", func(s stack) { props(s, "CallbackIntegration")["TimeoutInMillis"] = 10000.0 }},
 		{"onlyTheBackEndSigns", "no permission", func(s stack) { delete(s.Resources, "LogoutPermission") }},
 		{"nothingCaches", "a distribution", func(s stack) { s.Resources["Cdn"] = &resource{Type: "AWS::CloudFront::Distribution"} }},
 		{"nothingCaches", "an authorizer with a memory", func(s stack) { s.Resources["A"] = &resource{Type: "AWS::ApiGatewayV2::Authorizer"} }},
@@ -757,6 +773,11 @@ func TestRulesFindMistakes(t *testing.T) {
 		}},
 		{"metricsExist", "a metric nobody emits", func(s stack) { props(s, "RefreshLagAlarm")["MetricName"] = "RefreshLag" }},
 		{"metricsExist", "an alarm that is missing", func(s stack) { delete(s.Resources, "BlockedAlarm") }},
+		{"metricsExist", "a metric of another function", func(s stack) {
+			at(props(s, "BlockedAlarm"), "Dimensions", 0).(map[string]any)["Value"] = map[string]any{"Ref": "ValidateFunction"}
+		}},
+		{"metricsExist", "an alarm that hardly rings", func(s stack) { props(s, "IncidentAlarm")["Threshold"] = 5.0 }},
+		{"metricsExist", "silence", func(s stack) { props(s, "NoPassAlarm")["TreatMissingData"] = "notBreaching" }},
 		{"metricsExist", "an alarm nobody hears", func(s stack) { delete(props(s, "ThrottlesAlarm"), "AlarmActions") }},
 		{"metricsExist", "a metric AWS has not", func(s stack) {
 			at(props(s, "ScheduleAlarm"), "Metrics", 1, "MetricStat", "Metric").(map[string]any)["MetricName"] = "Failures"
