@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,6 +26,7 @@ const root = "../.."
 // stack is a translated template.
 type stack struct {
 	Resources map[string]*resource
+	Outputs   map[string]struct{ Value any }
 }
 
 type resource struct {
@@ -365,8 +367,22 @@ func tlsIsNew(s stack, complain complain) {
 }
 
 // addressIsOne: with a domain of its own, the API is reached by that alone, and
-// below the path that the redirect URL has.
+// below the path that the redirect URL has. What the deployer is told is what
+// the functions know.
 func addressIsOne(s stack, complain complain) {
+	for id, f := range s.of("AWS::Lambda::Function") {
+		if !reflect.DeepEqual(at(f.Properties, "Environment", "Variables", "KEEPIN_BASE_URL"), s.Outputs["Url"].Value) {
+			complain("%s has another address than the output Url", id)
+		}
+	}
+	var url, redirect []string
+	everyString(s.Outputs["Url"].Value, func(v string) { url = append(url, strings.ReplaceAll(v, "${BaseUrl}", "BaseUrl")) })
+	everyString(s.Outputs["RedirectUrl"].Value, func(v string) {
+		redirect = append(redirect, strings.ReplaceAll(strings.TrimSuffix(v, "/callback"), "${BaseUrl}", "BaseUrl"))
+	})
+	if callbacks := strings.Count(fmt.Sprint(s.Outputs["RedirectUrl"].Value), "/callback"); !slices.Equal(url, redirect) || callbacks != 4 {
+		complain("the redirect URLs are of %v, and the addresses %v", redirect, url)
+	}
 	if closed := at(s.Resources["Api"].Properties, "DisableExecuteApiEndpoint", "Fn::If"); !slices.Equal(list(closed), []any{"HasDomain", true, false}) {
 		complain("the API's own address is closed if %v", closed)
 	}
@@ -749,6 +765,12 @@ func TestRulesFindMistakes(t *testing.T) {
 			delete(at(props(s, "Domain"), "DomainNameConfigurations", 0).(map[string]any), "SecurityPolicy")
 		}},
 		{"addressIsOne", "an open side door", func(s stack) { props(s, "Api")["DisableExecuteApiEndpoint"] = false }},
+		{"addressIsOne", "another redirect URL", func(s stack) {
+			at(s.Outputs["RedirectUrl"].Value, "Fn::If").([]any)[1].(map[string]any)["Fn::Sub"] = "${BaseUrl}/call"
+		}},
+		{"addressIsOne", "a function with another address", func(s stack) {
+			at(props(s, "LogoutFunction"), "Environment", "Variables").(map[string]any)["KEEPIN_BASE_URL"] = "https://example.com"
+		}},
 		{"addressIsOne", "no base path", func(s stack) { delete(props(s, "DomainMapping"), "ApiMappingKey") }},
 		{"accessLogsHoldNoQuery", "a path", func(s stack) {
 			at(props(s, "Stage"), "AccessLogSettings").(map[string]any)["Format"] = `{"p":"$context.path"}`
