@@ -126,7 +126,10 @@ func (l link) add(t testing.TB, x toxic, longer time.Duration, mid int) {
 	t.Helper()
 	if x.isDown {
 		l.proxy.Stop()
-		must(t, l.hold())
+		// A child that another test begins has the listener, too, until its exec.
+		var err error
+		eventually(func() bool { err = l.hold(); return err == nil })
+		must(t, err)
 	}
 	for i, text := range x.json {
 		text = strings.NewReplacer("%[1]d", fmt.Sprint(longer.Milliseconds()), "%[2]d", fmt.Sprint(mid),
@@ -156,10 +159,14 @@ func (l link) hold() error {
 	if *l.holds, err = syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0); err != nil {
 		return err
 	}
-	if err := syscall.SetsockoptInt(*l.holds, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
-		return err
+	err = syscall.SetsockoptInt(*l.holds, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+	if err == nil {
+		err = syscall.Bind(*l.holds, &syscall.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
 	}
-	return syscall.Bind(*l.holds, &syscall.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
+	if err != nil {
+		_ = syscall.Close(*l.holds)
+	}
+	return err
 }
 
 // processor is the right to compute: most cases wait most of the time, but if
