@@ -673,6 +673,7 @@ func TestCORSIsForTheConfiguredOriginsToTheLetter(t *testing.T) {
 			b.request("GET", "/auth/validate", "Accept: */*", "Origin: "+origin),
 			b.request("OPTIONS", "/auth/validate", "Origin: "+origin, "Access-Control-Request-Method: GET"),
 			b.request("OPTIONS", "/auth/logout", "Origin: "+origin, "Access-Control-Request-Method: POST"),
+			b.request("OPTIONS", "/auth/exchange", "Origin: "+origin, "Access-Control-Request-Method: POST"),
 		} {
 			res := b.send(r)
 			allow, credentials := res.Header.Get("Access-Control-Allow-Origin"), res.Header.Get("Access-Control-Allow-Credentials")
@@ -688,6 +689,14 @@ func TestCORSIsForTheConfiguredOriginsToTheLetter(t *testing.T) {
 				t.Errorf("%s from %q: %q", path, origin, got)
 			}
 		}
+	}
+	two := b.request("GET", "/auth/validate", "Accept: */*")
+	two.Header["Origin"] = []string{"https://shop.example", "https://evil.example"}
+	if got := b.send(two).Header.Get("Access-Control-Allow-Origin"); got != "" {
+		t.Errorf("two origins: %q", got)
+	}
+	if res := b.send(b.request("OPTIONS", "/auth/validate", "Origin: https://shop.example")); res.StatusCode != 403 {
+		t.Errorf("OPTIONS that is no preflight: %d", res.StatusCode)
 	}
 }
 

@@ -122,6 +122,7 @@ func mutants() []mutant {
 		{"csrf-null-origin", logout, []string{` && r.Header.Get("Sec-Fetch-Site") == "same-origin"`, ""}, "", "TestOnlyAnOriginThatIsConfiguredMaySignOut"},
 		{"cors-star", cors, []string{`h.Set("Access-Control-Allow-Origin", origin)`, `h.Set("Access-Control-Allow-Origin", "*")`}, "", "TestCORSIsForTheConfiguredOriginsToTheLetter"},
 		{"cors-reflects", cors, []string{" && s.trusted(origin)", ""}, "", "TestCORSIsForTheConfiguredOriginsToTheLetter"},
+		{"cors-two-origins", cors, []string{`len(r.Header["Origin"]) == 1 && `, ""}, "", "TestCORSIsForTheConfiguredOriginsToTheLetter"},
 		{"cors-vary", cors, []string{`h.Add("Vary", "Origin")`, ""}, "", "TestCORSIsForTheConfiguredOriginsToTheLetter"},
 		{"cors-foreign-preflight", cors, []string{"if !trusted || ", "if trusted && false || "}, "", routes},
 		{"origin-prefix", returnTo, []string{"return slices.Contains(s.origins, origin) }", "return slices.ContainsFunc(s.origins, func(o string) bool { return strings.HasPrefix(origin, o) }) }"}, "", "TestCORSIsForTheConfiguredOriginsToTheLetter"},
