@@ -39,7 +39,7 @@ type limits struct{ faults, lies, crashes, clocks int }
 // setup is where the histories of one search begin.
 type setup struct {
 	name   string
-	actors string // W a worker (two runs), w (one run), T a caller, I a sign-in, O a logout
+	actors string // W a worker (two runs), w (one run), X (three), T a caller, I a sign-in, O a logout
 	begin  string // due: access token live, refresh due; dead: access token ended; young: just signed in
 	mode   int
 	depth  int // steps; 0: to the end
@@ -147,9 +147,9 @@ func newModel(s setup) *model {
 	for _, kind := range []byte(s.actors) {
 		a := &actor{kind: kind, pending: unstarted}
 		switch kind {
-		case 'W', 'w':
+		case 'X', 'W', 'w':
 			a.run = func(k *keeper.Keeper) {
-				for range map[byte]int{'W': 2, 'w': 1}[kind] {
+				for range map[byte]int{'X': 3, 'W': 2, 'w': 1}[kind] {
 					_ = k.Work(context.Background(), ada)
 				}
 			}
@@ -292,6 +292,13 @@ func (m *model) put(a *actor, g keeper.Grant) {
 		}
 		for _, t := range m.stored(was) {
 			m.forbidden = max(m.forbidden, t.consent+1)
+		}
+	}
+	if was.Status == keeper.Active && g.Status == keeper.Reconnect {
+		for _, t := range m.stored(was) {
+			if m.alive(t) {
+				m.fail("I3: the member must consent again, and %s is alive", t.name)
+			}
 		}
 	}
 	if was.Status == keeper.Active && g.Status == keeper.Active && len(m.stored(g)) > 0 {
@@ -512,13 +519,6 @@ func (m *model) holds() {
 	if !g.Refresh.RefusedAt.IsZero() && !m.saidNo {
 		m.fail("I3: a token is marked as refused, and LinkedIn never refused one")
 	}
-	if g.Status == keeper.Reconnect {
-		for _, t := range m.tokens {
-			if m.alive(t) && t.consent >= m.forbidden && t.consent == m.consent && (t.refresh || t.name == m.lastStored()) {
-				m.fail("I3: the member must consent again, and %s is alive", t.name)
-			}
-		}
-	}
 	if g.Status == keeper.Active && !m.alive(m.token(string(g.Refresh.Sealed))) && !m.lossy {
 		busy := false
 		for _, a := range m.actors {
@@ -529,9 +529,6 @@ func (m *model) holds() {
 		}
 	}
 }
-
-// lastStored names nothing once a grant has ended: its tokens are gone.
-func (m *model) lastStored() string { return "" }
 
 // becomesFresh is I15: with nothing failing any more, a live grant is fresh
 // within the longest back-off.
@@ -870,6 +867,9 @@ func setups(deep bool) (all []setup) {
 			setup{"proof and sign-in", "wI", "young", mode, 0, limits{faults: 1, clocks: 1}},
 			setup{"proof for a caller and sign-in", "TI", "young", mode, 0, limits{faults: 1}},
 		)
+		if mode == rotating { // the refresh token is lost, and refused twice
+			all = append(all, setup{"refused while a token lives", "X", "due", mode, 0, limits{faults: 1, clocks: 2}})
+		}
 		if mode == static || deep {
 			all = append(all,
 				setup{"a lie", workers, "dead", mode, 0, limits{lies: 1, clocks: 2}},
@@ -915,7 +915,9 @@ func TestNoHistoryBreaksAnInvariant(t *testing.T) {
 				var r search
 				r.run(s)
 				if r.bad != "" {
+					mu.Lock()
 					total.bad = r.bad
+					mu.Unlock()
 					t.Fatal(r.bad)
 				}
 				if r.ends == 0 && s.depth == 0 {

@@ -32,7 +32,7 @@ var mutants = []mutant{
 	{"a logout that is retried has one generation", "keeper.go", []string{"	var was Grant\n", "	generation := rand.Text()\n	var was Grant\n", "g.SignOut(k.now(), rand.Text())", "g.SignOut(k.now(), generation)"}},
 	{"a sign-in that is retried undoes a logout", "keeper.go", []string{"} else if g.Status == SignedOut && g.Generation != begun {", "} else if g.Generation == begun+begun+begun {"}},
 	{"one refusal ends a grant", "transitions.go", []string{"now.Sub(first) >= secondLook", "true"}},
-	{"a live token does not save a refused grant", "transitions.go", []string{"alive := g.Access.good(now) || g.Fresh.live(now)", "alive := false", "now.Sub(first) >= secondLook", "true"}},
+	{"a live token does not save a refused grant", "transitions.go", []string{"alive := g.Access.good(now) || g.Fresh.live(now)", "alive := false"}},
 	{"an outage counts as a refusal", "work.go", []string{"		case ClassMember:\n			return g.Refused", "		case ClassMember, ClassOutage:\n			return g.Refused"}},
 	{"a failure drops the refresh token", "transitions.go", []string{"	g.trouble(now, class, func", "	g.Refresh = Token{}\n	g.trouble(now, class, func"}},
 	{"the token call is made again after a failed put", "work.go", []string{"	issued, err := k.seal(store, g.Member, tokens)", "	if _, err := k.updateFrom(store, g, 1, func(g *Grant) error { g.CheckedAt = k.now(); return nil }); err != nil {\n		tokens, _ = k.Provider.Refresh(store, refresh)\n	}\n	issued, err := k.seal(store, g.Member, tokens)"}},
