@@ -183,10 +183,14 @@ func (c *Contract) headers(want *openapi3.Response, res *http.Response) error {
 		}
 	}
 	policy := res.Header.Get("Content-Security-Policy")
+	rules := strings.Split(policy, "; ")
 	for _, want := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"} {
-		if !slices.Contains(strings.Split(policy, "; "), want) {
+		if !slices.Contains(rules, want) {
 			return fmt.Errorf("Content-Security-Policy is %q, without %s", policy, want)
 		}
+	}
+	if !slices.Contains(rules, "form-action 'none'") && !slices.Contains(rules, "form-action 'self'") {
+		return fmt.Errorf("Content-Security-Policy is %q: forms may go anywhere", policy)
 	}
 	return nil
 }

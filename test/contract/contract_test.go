@@ -12,7 +12,7 @@ import (
 
 // headers are those of every answer.
 const headers = "Cache-Control: no-store\nX-Content-Type-Options: nosniff\nReferrer-Policy: no-referrer\n" +
-	"Cross-Origin-Opener-Policy: same-origin\nCross-Origin-Resource-Policy: same-origin\nContent-Security-Policy: default-src 'none'; frame-ancestors 'none'; base-uri 'none'; x\n"
+	"Cross-Origin-Opener-Policy: same-origin\nCross-Origin-Resource-Policy: same-origin\nContent-Security-Policy: default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'\n"
 
 func answer(status int, header, body string) *http.Response {
 	res := &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body))}
@@ -49,6 +49,7 @@ func TestAnswersOutsideTheContractAreCaught(t *testing.T) {
 		"cacheable":              {"GET /auth/validate", answer(200, strings.Replace(headers, "no-store", "public", 1)+json, member), "Cache-Control"},
 		"no policy":              {"GET /auth/validate", answer(200, strings.Replace(headers, "default-src 'none'", "default-src *", 1)+json, member), "Content-Security-Policy"},
 		"may be framed":          {"GET /auth/validate", answer(200, strings.Replace(headers, "frame-ancestors 'none'", "frame-ancestors 'self'", 1)+json, member), "frame-ancestors"},
+		"forms go anywhere":      {"GET /auth/validate", answer(200, strings.Replace(headers, "form-action 'self'", "form-action *", 1)+json, member), "forms"},
 		"a header is missing":    {"GET /auth/validate", answer(200, headers+"Content-Type: application/json\nVary: Origin", member), "X-Keepin-Member"},
 		"a header is unknown":    {"GET /auth/validate", answer(200, headers+json+"X-Powered-By: x", member), "X-Powered-By"},
 		"a header's value":       {"GET /auth/validate", answer(200, headers+strings.Replace(json, "Origin", "*", 1), member), "Vary"},
