@@ -168,6 +168,9 @@ func start(t testing.TB, url string, env []string, args ...string) {
 	t.Cleanup(func() {
 		_ = stdin.Close()
 		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("awstest: %s ended: %v\n%s", args[0], cmd.ProcessState, out.String())
+		}
 	})
 	for range 600 {
 		resp, err := http.Get(url) //nolint:noctx,gosec // our own server
