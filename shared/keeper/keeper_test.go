@@ -853,6 +853,37 @@ func TestDailyQuotaIsWaitedFor(t *testing.T) {
 	}
 }
 
+// What LinkedIn says of its limits stands until then, whatever was under way; that
+// it refuses the application is the worse of two troubles.
+func TestAClosedQuotaIsNotOpenedByACallUnderWay(t *testing.T) {
+	w := newWorld(t, nil)
+	control := func() keeper.Control {
+		t.Helper()
+		c, err := w.store.Control(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	until := w.clock.Now().Add(5 * time.Hour)
+	tooMany := &keeper.CallError{Class: keeper.ClassBusy, RetryAt: until}
+	w.Observe(t.Context(), "refresh", tooMany)
+	w.Observe(t.Context(), "refresh", nil)
+	if c := control(); !c.Blocked(until.Add(-time.Second)) || c.Blocked(until) {
+		t.Errorf("the breaker is %+v, want it open until %v", c.Breaker, until)
+	}
+	w.clock.Advance(5 * time.Hour)
+	w.Observe(t.Context(), "refresh", nil)
+	if c := control(); c.Breaker != (keeper.Breaker{}) {
+		t.Errorf("after a success the breaker is %+v", c.Breaker)
+	}
+	w.Observe(t.Context(), "refresh", &keeper.CallError{Class: keeper.ClassApplication})
+	w.Observe(t.Context(), "refresh", tooMany)
+	if c := control(); c.Breaker.Class != keeper.ClassApplication {
+		t.Errorf("the breaker is %+v, want %s", c.Breaker, keeper.ClassApplication)
+	}
+}
+
 // The token endpoint alone is down: introspection, which works, must not make
 // the back-off begin anew.
 func TestBackOffGrowsThoughIntrospectionWorks(t *testing.T) {
