@@ -11,9 +11,9 @@
 //	I#<day>      <time>#<id>  an incident
 //	P            P            the control item
 //
-// item.go says what is in them. Reads are consistent, writes of grants, burns
-// and the control item conditional; nothing needs a transaction. TTL is late by
-// days, so every read and condition judges expiry itself.
+// item.go says what is in them. Reads are consistent; grants, the control item
+// and a first burn are written on a condition; nothing needs a transaction. TTL
+// is late by days, so every read and condition judges expiry itself.
 package dynamo
 
 import (
