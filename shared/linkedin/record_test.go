@@ -247,6 +247,22 @@ func TestARecordHoldsWhatLinkedInsSupportAsksFor(t *testing.T) {
 	}
 }
 
+// LinkedIn's support asks for the id of a call, whatever it looks like; a secret
+// in its place is one all the same.
+func TestTheIDOfACallIsKeptThoughItLooksLikeAToken(t *testing.T) {
+	u := newUpstream(t)
+	for id, want := range map[string]string{
+		"AQX2TIh6unm3s_DezlC6rw==": "AQX2TIh6unm3s_DezlC6rw==",
+		"AQX2TIh6unm3s_DezlC6rwAA": secret.New("AQX2TIh6unm3s_DezlC6rwAA").Fingerprint(),
+		refreshToken:               secret.New(refreshToken).Fingerprint(),
+	} {
+		u.answer(tokenPath, 500, `{}`, "X-Li-Uuid", id)
+		if got := callError(t, operations["refresh"].call(t.Context(), u.client(t))).Record.ResponseHeaders["x-li-uuid"]; got != want {
+			t.Errorf("%s: got %s, want %s", id, got, want)
+		}
+	}
+}
+
 func TestABrokenSuccessIsRecordedAsLengthAndFingerprint(t *testing.T) {
 	body := `{"name":"Ada Canary","access_token":`
 	for _, op := range []string{"exchange", "refresh", "introspect", "userinfo", "sdk_exchange"} {
