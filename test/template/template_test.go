@@ -563,27 +563,19 @@ func metricsExist(s stack, complain complain) {
 			used[name] = append(used[name], "Dashboard")
 		}
 	}
+	own, err := emf()
+	if err != nil {
+		complain("%v", err)
+	}
 	for m, by := range used {
 		if m.namespace == ownMetrics {
-			if !emitted(m.name) {
+			if own[m.name] == "" {
 				complain("%v: no code emits %s", by, m.name)
 			}
 		} else if !slices.Contains(awsMetrics[m.namespace], m.name) {
 			complain("%v: %s %s is not known", by, m.namespace, m.name)
 		}
 	}
-}
-
-// emitted reports whether the name stands as a string in the code.
-func emitted(metric string) (found bool) {
-	_ = filepath.WalkDir(filepath.Join(root, "shared"), func(path string, _ os.DirEntry, _ error) error {
-		if strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
-			code, _ := os.ReadFile(path)
-			found = found || strings.Contains(string(code), `"`+metric+`"`)
-		}
-		return nil
-	})
-	return found
 }
 
 // scheduleCoversAllShards: the schedules' ranges are 0 to 15, each shard once a
