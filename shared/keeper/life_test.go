@@ -137,14 +137,7 @@ func newWorld(t testing.TB, change func(*linkedinsim.App)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.client, err = linkedin.New(linkedin.Config{LinkedInURL: "http://sim.test", APIURL: "http://sim.test", Issuer: "http://sim.test/oauth",
-		RedirectURL: "http://localhost:8080/callback", Scopes: []string{"email", "openid", "profile"}, Now: w.clock.Now, Transport: http.RoundTripper(w.sim),
-		Credentials: func(context.Context, bool) (linkedin.Credentials, error) {
-			return linkedin.Credentials{ClientID: "77keepin", Secret: secret.New("the-app-secret")}, nil
-		}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.client = w.linkedIn(t, func(context.Context, bool) (linkedin.Credentials, error) { return credentials, nil })
 	w.store = storetest.NewMemory(w.clock.Now)
 	w.calls = &calls{Provider: w.client}
 	w.config = keeper.Config{Store: w.store, Desk: w.store, Provider: w.calls, Sealer: clearSealer{}, Now: w.clock.Now,
@@ -154,6 +147,20 @@ func newWorld(t testing.TB, change func(*linkedinsim.App)) *world {
 	}
 	w.Keeper = w.keeper(t, nil)
 	return w
+}
+
+var credentials = linkedin.Credentials{ClientID: "77keepin", Secret: secret.New("the-app-secret")}
+
+// linkedIn is a client of the simulator, with the client secret from read.
+func (w *world) linkedIn(t testing.TB, read func(ctx context.Context, again bool) (linkedin.Credentials, error)) *linkedin.Client {
+	t.Helper()
+	c, err := linkedin.New(linkedin.Config{LinkedInURL: "http://sim.test", APIURL: "http://sim.test", Issuer: "http://sim.test/oauth",
+		RedirectURL: "http://localhost:8080/callback", Scopes: []string{"email", "openid", "profile"}, Now: w.clock.Now, Transport: http.RoundTripper(w.sim),
+		Credentials: read})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // keeper is another worker in the same world.
