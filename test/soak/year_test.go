@@ -226,6 +226,9 @@ func (w *world) judge() {
 			w.errorf("%d calls of %s, the budget is %d", got, e, may)
 		}
 	}
+	if may := int(1.1 * w.refreshes()); a.refreshed > may {
+		w.errorf("%d refreshes that LinkedIn answered, the budget is %d", a.refreshed, may)
+	}
 	// Nothing of this proves a thing if it did not happen.
 	members := len(w.members)
 	for what, is := range map[string]bool{
@@ -249,6 +252,11 @@ func tries(d time.Duration) (n int) {
 	return n
 }
 
+const refreshed = 48.0 // days between two refreshes of a member's, at least
+
+// refreshes is how many are due in all.
+func (w *world) refreshes() float64 { return float64(len(w.members)) / 2 * (days/refreshed + 1) }
+
 // budget is how often an endpoint may be called, derived from what is due: each
 // grant is looked at every 7 days; each with a refresh token is refreshed when
 // 5/6 of 60 days, less up to 2, are over; each new token is tried once. In an
@@ -258,8 +266,8 @@ func tries(d time.Duration) (n int) {
 // for chance.
 func (w *world) budget(e linkedinsim.Endpoint) int {
 	n, half := float64(len(w.members)), float64(len(w.members))/2
-	const looked, refreshed = 7.0, 48.0 // days between two
-	refreshes := half * (days/refreshed + 1)
+	const looked = 7.0 // days between two
+	refreshes := w.refreshes()
 	signIns := float64(w.tally.signIns)
 	calls := map[linkedinsim.Endpoint]float64{
 		linkedinsim.TokenEndpoint:      refreshes + signIns,
