@@ -417,6 +417,18 @@ func TestStalledKeysHoldNobodyLongerThanHeWaits(t *testing.T) {
 	close(stop)
 }
 
+func TestKeysThatStallAreGivenUp(t *testing.T) {
+	u := newUpstream(t)
+	u.handle(keysPath, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	u.answer(tokenPath, 200, mustJSON(tokenAnswer().with(object{"id_token": u.idToken()})))
+	c := u.client(t, func(cfg *linkedin.Config) { cfg.Timeout = 500 * time.Millisecond })
+	ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
+	defer cancel()
+	if _, _, err := c.Exchange(ctx, secret.New(authCode), authorization()); keeper.ClassOf(err) != keeper.ClassOutage || ctx.Err() != nil {
+		t.Errorf("got %v, and the caller's time: %v", err, ctx.Err())
+	}
+}
+
 func TestSignInsAtOnceShareOneFetchOfTheKeys(t *testing.T) {
 	u := newUpstream(t)
 	u.answer(tokenPath, 200, mustJSON(tokenAnswer().with(object{"id_token": u.idToken()})))

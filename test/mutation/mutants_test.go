@@ -169,6 +169,7 @@ func mutants() []mutant {
 		{"id-token-crit", idToken, []string{`[]string{"crit", "zip", "enc", "b64"}`, `[]string{"zip", "enc", "b64"}`}, "", proven},
 		{"id-token-of-a-refresh", client, []string{"\t\tif err != nil {\n\t\t\treturn keeper.Tokens{}, call.fail(err)\n\t\t}\n\t\ttokens.Subject = claims.subject", "\t\t_ = err\n\t\ttokens.Subject = claims.subject"}, "", "TestAnIDTokenOfARefreshMustVerify"},
 		{"keys-refetched-at-will", idToken, []string{"(len(found) > 0 || (now.Sub(k.asked) < keysSpacing && !now.Before(k.asked)))", "len(found) > 0"}, "", "TestKeysAreFetchedOnceAndForAnUnknownKeyAtMostEvery30Seconds"},
+		{"keys-waited-for", idToken, []string{"context.WithTimeout(ctx, k.wait)", "context.WithCancel(ctx)"}, "", "TestKeysThatStallAreGivenUp"},
 		{"keys-for-ever", idToken, []string{"now.Sub(k.fetched) >= keysLifetime || ", ""}, "", "TestKeysAreFetchedOnceAndForAnUnknownKeyAtMostEvery30Seconds"},
 		{"keys-short", idToken, []string{"public.N.BitLen() >= 2048", "public.N.BitLen() >= 512"}, "", "TestWithoutKeysItIsAnOutage"},
 		{"keys-too-many", idToken, []string{" || len(raw) > maxKeys", ""}, "", "TestWithoutKeysItIsAnOutage"},
