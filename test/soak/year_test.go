@@ -183,7 +183,10 @@ func (w *world) judge() {
 		w.errorf("%d members were asked needlessly, %d grants were lost", a.needless, a.lost)
 	}
 	slices.Sort(a.late)
-	if worst := a.late[len(a.late)-1]; worst > latest || a.late[0] < -slack {
+	// A pass dies every hundredth step, so it does some 20 grants where many are due
+	// at once, as after an outage: the last of all waits for as many passes.
+	most := max(latest, time.Duration(len(w.members)/20)*time.Minute)
+	if worst := a.late[len(a.late)-1]; worst > most || a.late[0] < -slack {
 		w.errorf("the rungs were sent from %v to %v late", a.late[0], worst)
 	}
 	// One incident for each trouble, and no other.
