@@ -66,7 +66,8 @@ func New(c aws.Config, s Service) *Client {
 }
 
 // Error is an answer that is an error. What AWS says of it may quote the
-// request, so Error leaves it out.
+// request, so Error leaves that out, but for a missing permission, table or
+// secret, which it names.
 type Error struct {
 	Code    string // "ConditionalCheckFailedException"; "" where there was none
 	Message string
@@ -74,8 +75,11 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	if e.Code == "" {
+	switch e.Code {
+	case "":
 		return "status " + strconv.Itoa(e.Status)
+	case "AccessDeniedException", "ResourceNotFoundException":
+		return e.Code + ": " + e.Message
 	}
 	return e.Code
 }

@@ -62,12 +62,12 @@ func TestARequestIsSignedForItsService(t *testing.T) {
 }
 
 func TestErrorsHaveTheirCode(t *testing.T) {
-	for _, tt := range []struct{ header, body, code, message string }{
-		{"", `{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException","message":"m"}`, "ConditionalCheckFailedException", "m"},
-		{"", `{"__type":"ResourceNotFoundException","Message":"M"}`, "ResourceNotFoundException", "M"},
-		{"ResourceNotFoundException:http://internal.amazon.com/coral/", `{"message":"m"}`, "ResourceNotFoundException", "m"},
-		{"", `<html>`, "", ""},
-		{"", ``, "", ""},
+	for _, tt := range []struct{ header, body, code, message, says string }{
+		{"", `{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException","message":"m"}`, "ConditionalCheckFailedException", "m", "ConditionalCheckFailedException"},
+		{"", `{"__type":"ResourceNotFoundException","Message":"M"}`, "ResourceNotFoundException", "M", "ResourceNotFoundException: M"},
+		{"ResourceNotFoundException:http://internal.amazon.com/coral/", `{"message":"m"}`, "ResourceNotFoundException", "m", "ResourceNotFoundException: m"},
+		{"", `<html>`, "", "", "status 400"},
+		{"", ``, "", "", "status 400"},
 	} {
 		c := client(t, func(w http.ResponseWriter, _ *http.Request) {
 			if tt.header != "" {
@@ -78,7 +78,7 @@ func TestErrorsHaveTheirCode(t *testing.T) {
 		})
 		err := c.Call(t.Context(), "Get", struct{}{}, &struct{}{})
 		e, ok := errors.AsType[*awsjson.Error](fmt.Errorf("get: %w", err))
-		if !ok || e.Code != tt.code || e.Message != tt.message || e.Status != 400 || awsjson.Code(err) != tt.code {
+		if !ok || e.Code != tt.code || e.Message != tt.message || e.Error() != tt.says || e.Status != 400 || awsjson.Code(err) != tt.code {
 			t.Errorf("%s: got %#v", tt.body, err)
 		}
 	}

@@ -400,32 +400,10 @@ func (t *Table) call(ctx context.Context, verb, operation string, in, out any) e
 	if out == nil {
 		out = &struct{}{}
 	}
-	err := t.db.Call(ctx, operation, in, out)
-	if err == nil {
-		return nil
+	if err := t.db.Call(ctx, operation, in, out); err != nil {
+		return fmt.Errorf("dynamo: %s: %w", verb, err)
 	}
-	if api, ok := errors.AsType[*awsjson.Error](err); ok {
-		return &failure{verb, api}
-	}
-	return fmt.Errorf("dynamo: %s: %w", verb, err)
+	return nil
 }
 
 func isConflict(err error) bool { return awsjson.Code(err) == "ConditionalCheckFailedException" }
-
-// failure is an answer of DynamoDB that is an error. It shows no message, which
-// may quote an item, but for those that name a missing permission or table.
-type failure struct {
-	verb string
-	err  *awsjson.Error
-}
-
-func (f *failure) Error() string {
-	switch f.err.Code {
-	case "AccessDeniedException", "ResourceNotFoundException":
-		return fmt.Sprintf("dynamo: %s: %s: %s", f.verb, f.err.Code, f.err.Message)
-	default:
-		return fmt.Sprintf("dynamo: %s: %s", f.verb, f.err)
-	}
-}
-
-func (f *failure) Unwrap() error { return f.err }

@@ -79,7 +79,7 @@ func (m Manager) Replace(ctx context.Context, edit func(secret.String) (secret.S
 		"ClientRequestToken": rand.Text() + rand.Text(), // a call that is made twice stores one version
 	}, &put)
 	if err != nil {
-		return managerError("replace secret: put secret value", err)
+		return fmt.Errorf("replace secret: put secret value: %w", err)
 	}
 	err = m.Client.Call(ctx, "UpdateSecretVersionStage", map[string]any{
 		"SecretId": m.ID, "VersionStage": "AWSCURRENT", "MoveToVersionId": put.VersionID, "RemoveFromVersionId": was.VersionID,
@@ -87,7 +87,10 @@ func (m Manager) Replace(ctx context.Context, edit func(secret.String) (secret.S
 	if awsjson.Code(err) == "InvalidParameterException" {
 		return ErrChanged
 	}
-	return managerError("replace secret: update secret version stage", err)
+	if err != nil {
+		return fmt.Errorf("replace secret: update secret version stage: %w", err)
+	}
+	return nil
 }
 
 // version is what Secrets Manager answers of one version of a secret.
@@ -102,38 +105,10 @@ func (m Manager) read(ctx context.Context, stage string) (secret.String, version
 	defer cancel()
 	var out version
 	if err := m.Client.Call(ctx, "GetSecretValue", map[string]string{"SecretId": m.ID, "VersionStage": stage}, &out); err != nil {
-		return secret.String{}, version{}, managerError("read secret: get secret value", err)
+		return secret.String{}, version{}, fmt.Errorf("read secret: get secret value: %w", err)
 	}
 	if out.SecretString == nil {
 		return secret.String{}, version{}, errors.New("read secret: secretsmanager:" + m.ID + " holds no text")
 	}
 	return secret.New(*out.SecretString), out, nil
 }
-
-func managerError(call string, err error) error {
-	if err == nil {
-		return nil
-	}
-	api, ok := errors.AsType[*awsjson.Error](err)
-	if !ok {
-		return fmt.Errorf("%s: %w", call, err)
-	}
-	return &managerFailure{call, api}
-}
-
-// managerFailure is an answer of Secrets Manager that is an error.
-type managerFailure struct {
-	call string
-	err  *awsjson.Error
-}
-
-func (f *managerFailure) Error() string {
-	switch f.err.Code {
-	case "AccessDeniedException", "ResourceNotFoundException":
-		return fmt.Sprintf("%s: %s: %s", f.call, f.err.Code, f.err.Message)
-	default:
-		return fmt.Sprintf("%s: %s", f.call, f.err)
-	}
-}
-
-func (f *managerFailure) Unwrap() error { return f.err }
