@@ -3,7 +3,6 @@ package web
 import (
 	"cmp"
 	"errors"
-
 	"net/http"
 	"net/url"
 	"slices"
