@@ -10,14 +10,7 @@ import (
 
 func main() {
 	work.Start(func(w *work.Work) lambdahttp.Function {
-		routes := web.Routes{
-			Login:    web.Login(w.Site, w.Sessions, w.LinkedIn),
-			Callback: web.Callback(w.Site, w.Sessions, w.LinkedIn, w.Keeper),
-		}
-		if w.SDKExchange != "" {
-			routes.Login = web.LoginBySDK(w.Site, w.Sessions, w.LinkedIn, w.Keeper, routes.Login)
-			routes.Exchange = web.Exchange(w.Site, w.Sessions, w.LinkedIn, w.Keeper)
-		}
+		routes := web.SignInRoutes(w.Site, w.Sessions, w.LinkedIn, w.Keeper, w.SDKExchange != "")
 		return lambdahttp.Function{HTTP: web.Mux(w.Site, "", routes)}
 	})
 }

@@ -169,22 +169,11 @@ func wire(c Config, db *bolt.DB, keys, app *secrets.Cache, backendKey secret.Str
 		return nil, err
 	}
 	c.Hide(backendKey)
-	backend := web.BearerAuth(backendKey)
-	login, exchange := web.Login(site, sessions, client), http.Handler(nil)
-	if c.SDKExchange != "" {
-		login, exchange = web.LoginBySDK(site, sessions, client, k, login), web.Exchange(site, sessions, client, k)
-	}
-	routes := web.Mux(site, site.Path(), web.Routes{
-		Login: login, Exchange: exchange, Callback: web.Callback(site, sessions, client, k),
-		Validate: web.Validate(site, sessions), Account: web.Account(site, sessions), Badge: web.Badge(site),
-		Logout: web.Logout(site, sessions, k),
-		Member: backend(web.Member(site, k)), DeleteMember: backend(web.DeleteMember(site, k)),
-		Token: backend(web.Token(site, k)), Redeem: backend(web.Redeem(site, sessions, k)),
-	})
+	routes := web.AllRoutes(site, sessions, client, k, c.SDKExchange != "", web.BearerAuth(backendKey))
 	m := &Machine{keeper: k, db: db, store: c.Store, log: c.Log,
 		operator: newOperator(db, c.Keys, c.Now, c.Log, sealsWith(sealer))}
 	mux := http.NewServeMux()
-	mux.Handle("/", routes)
+	mux.Handle("/", web.Mux(site, site.Path(), routes))
 	mux.HandleFunc("GET /healthz", m.health)
 	m.Handler = mux
 	return m, nil

@@ -97,20 +97,7 @@ func newBench(t *testing.T, change ...func(*web.Config)) *bench {
 	}
 	b.linkedin = &linkedin{b: b}
 	b.keeper = &fakeKeeper{b: b}
-	auth := web.BearerAuth(secret.New(backendKey))
-	b.mux = web.Mux(b.site, b.site.Path(), web.Routes{
-		Login:        web.LoginBySDK(b.site, b.sessions, b.linkedin, b.keeper, web.Login(b.site, b.sessions, b.linkedin)),
-		Exchange:     web.Exchange(b.site, b.sessions, b.linkedin, b.keeper),
-		Callback:     web.Callback(b.site, b.sessions, b.linkedin, b.keeper),
-		Validate:     web.Validate(b.site, b.sessions),
-		Account:      web.Account(b.site, b.sessions),
-		Badge:        web.Badge(b.site),
-		Logout:       web.Logout(b.site, b.sessions, b.keeper),
-		Member:       auth(web.Member(b.site, b.keeper)),
-		DeleteMember: auth(web.DeleteMember(b.site, b.keeper)),
-		Token:        auth(web.Token(b.site, b.keeper)),
-		Redeem:       auth(web.Redeem(b.site, b.sessions, b.keeper)),
-	})
+	b.mux = web.Mux(b.site, b.site.Path(), web.AllRoutes(b.site, b.sessions, b.linkedin, b.keeper, true, web.BearerAuth(secret.New(backendKey))))
 	return b
 }
 

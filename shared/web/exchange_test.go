@@ -419,7 +419,7 @@ func TestAnotherMemberOfTheSDKIsNeverSilent(t *testing.T) {
 
 func TestWithoutAnAddressThereIsNoExchange(t *testing.T) {
 	b := newBench(t)
-	mux := web.Mux(b.site, "/auth", web.Routes{Login: web.Login(b.site, b.sessions, b.linkedin)})
+	mux := web.Mux(b.site, "/auth", web.SignInRoutes(b.site, b.sessions, b.linkedin, b.keeper, false))
 	for _, method := range []string{"POST", "GET", "OPTIONS"} {
 		w := httptest.NewRecorder()
 		mux.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, "/auth/exchange", nil))

@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+
+	"github.com/keepin/keepin/shared/session"
 )
 
 // Routes are the handlers that a Mux has; a nil one is not routed.
@@ -18,6 +20,42 @@ type Routes struct {
 
 	// The back end's, each already behind who may call it.
 	Member, DeleteMember, Token, Redeem http.Handler // GET and DELETE /members/{id}, GET /members/{id}/token, POST /redeem
+}
+
+// LinkedIn is what a sign-in asks of it.
+type LinkedIn interface {
+	Authorizer
+	Exchanger
+	SDK
+}
+
+// SignInRoutes are those of a sign-in; with sdk, by LinkedIn's JavaScript SDK too.
+func SignInRoutes(s *Site, sessions *session.Manager, linkedin LinkedIn, k SignIns, sdk bool) Routes {
+	r := Routes{Login: Login(s, sessions, linkedin), Callback: Callback(s, sessions, linkedin, k)}
+	if sdk {
+		r.Login = LoginBySDK(s, sessions, linkedin, k, r.Login)
+		r.Exchange = Exchange(s, sessions, linkedin, k)
+	}
+	return r
+}
+
+// Keeper is what all the routes together ask of it.
+type Keeper interface {
+	SignIns
+	SignOuts
+	Grants
+	TokenSource
+}
+
+// AllRoutes are every route, for a server that has them all; backend lets the
+// back end through to its own, and nobody else.
+func AllRoutes(s *Site, sessions *session.Manager, linkedin LinkedIn, k Keeper, sdk bool, backend func(http.Handler) http.Handler) Routes {
+	r := SignInRoutes(s, sessions, linkedin, k, sdk)
+	r.Validate, r.Account, r.Badge = Validate(s, sessions), Account(s, sessions), Badge(s)
+	r.Logout = Logout(s, sessions, k)
+	r.Member, r.DeleteMember = backend(Member(s, k)), backend(DeleteMember(s, k))
+	r.Token, r.Redeem = backend(Token(s, k)), backend(Redeem(s, sessions, k))
+	return r
 }
 
 // The most that a request may bring.

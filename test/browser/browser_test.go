@@ -28,6 +28,7 @@ import (
 	"github.com/keepin/keepin/shared/linkedinsim"
 	"github.com/keepin/keepin/shared/seal"
 	"github.com/keepin/keepin/shared/secret"
+	"github.com/keepin/keepin/shared/secrets"
 	"github.com/keepin/keepin/shared/session"
 	"github.com/keepin/keepin/shared/storetest"
 	"github.com/keepin/keepin/shared/web"
@@ -126,12 +127,7 @@ func (w *world) serve() {
 	w.must(err)
 	sessions, err := session.New(session.Config{Store: store, Burns: store, Sealer: sealer, Secure: site.Secure()})
 	w.must(err)
-	inner = web.Mux(site, site.Path(), web.Routes{
-		Login:    web.LoginBySDK(site, sessions, client, k, web.Login(site, sessions, client)),
-		Exchange: web.Exchange(site, sessions, client, k), Callback: web.Callback(site, sessions, client, k),
-		Validate: web.Validate(site, sessions), Account: web.Account(site, sessions), Badge: web.Badge(site),
-		Logout: web.Logout(site, sessions, k),
-	})
+	inner = web.Mux(site, site.Path(), web.AllRoutes(site, sessions, client, k, true, web.BearerAuth(secrets.NewBackendKey())))
 	appPage = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		// As strict a policy as an application may have that shows the badge.
 		rw.Header().Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; script-src "+w.keepin+"; connect-src "+w.keepin+"; img-src data: "+w.linkedIn)

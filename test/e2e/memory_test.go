@@ -66,16 +66,9 @@ func inMemory(t *testing.T, key *rsa.PrivateKey, refreshTokens bool) *e2e.Target
 	sessions, err := session.New(session.Config{Store: store, Burns: store, Sealer: sealer, Secure: site.Secure(), Now: clock.Now, Sleep: sleep})
 	must(t, err)
 	backendKey := secrets.NewBackendKey()
-	backend := web.BearerAuth(backendKey)
 	wire := e2e.NewWire(sim)
 	e2e.Serve(t, back, wire)
-	e2e.Serve(t, front, web.Mux(site, site.Path(), web.Routes{
-		Login:    web.LoginBySDK(site, sessions, client, k, web.Login(site, sessions, client)),
-		Exchange: web.Exchange(site, sessions, client, k), Callback: web.Callback(site, sessions, client, k),
-		Validate: web.Validate(site, sessions), Account: web.Account(site, sessions), Badge: web.Badge(site), Logout: web.Logout(site, sessions, k),
-		Member: backend(web.Member(site, k)), DeleteMember: backend(web.DeleteMember(site, k)),
-		Token: backend(web.Token(site, k)), Redeem: backend(web.Redeem(site, sessions, k)),
-	}))
+	e2e.Serve(t, front, web.Mux(site, site.Path(), web.AllRoutes(site, sessions, client, k, true, web.BearerAuth(backendKey))))
 	operate := operator.New(operator.Config{Store: store, Keys: own, Where: "memory", PruneAfter: 20 * time.Minute, Now: clock.Now, Log: log})
 
 	return &e2e.Target{BaseURL: base, Sim: sim, Wire: wire, Clock: clock, Logs: logs.String, Events: sent.all, Sent: sent.text.String,

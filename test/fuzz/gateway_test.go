@@ -94,14 +94,8 @@ func newKeepin(t testing.TB) *keepin {
 	must(err)
 	sessions, err := session.New(session.Config{Store: k.store, Burns: k.store, Sealer: sealer, Secure: true, Now: now, Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }})
 	must(err)
-	backend := web.CallerAuth(lambdahttp.Caller)
-	k.mux = web.Mux(site, "", web.Routes{ // the gateway has taken the path of the base URL away
-		Login: web.LoginBySDK(site, sessions, client, domain, web.Login(site, sessions, client)), Callback: web.Callback(site, sessions, client, domain),
-		Exchange: web.Exchange(site, sessions, client, domain),
-		Validate: web.Validate(site, sessions), Account: web.Account(site, sessions), Badge: web.Badge(site), Logout: web.Logout(site, sessions, domain),
-		Member: backend(web.Member(site, domain)), DeleteMember: backend(web.DeleteMember(site, domain)),
-		Token: backend(web.Token(site, domain)), Redeem: backend(web.Redeem(site, sessions, domain)),
-	})
+	// The gateway has taken the path of the base URL away.
+	k.mux = web.Mux(site, "", web.AllRoutes(site, sessions, client, domain, true, web.CallerAuth(lambdahttp.Caller)))
 	k.Function = lambdahttp.Function{HTTP: k.mux, Validate: k.mux, Tick: func(ctx context.Context, from, to int) error {
 		_, err := domain.Pass(ctx, keeper.Range{From: from, To: to})
 		return err
