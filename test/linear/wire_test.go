@@ -3,15 +3,12 @@ package linear_test
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -23,6 +20,7 @@ import (
 
 	"github.com/keepin/keepin/shared/keeper"
 	"github.com/keepin/keepin/shared/local"
+	"github.com/keepin/keepin/test/e2e"
 )
 
 // tracker stands before LinkedIn. It knows of every token which sign-in it comes
@@ -170,24 +168,8 @@ func (m *machine) token(who *member) output {
 
 func (m *machine) pass() { _, _ = m.local.Pass(context.Background()) }
 
-func listen(t *testing.T) net.Listener {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
-
-func serve(t *testing.T, l net.Listener, h http.Handler) {
-	t.Helper()
-	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}, TLS: (*tls.Config)(nil)}
-	s.Start()
-	t.Cleanup(s.Close)
-}
-
 func TestCallsAreLinearizableOverHTTP(t *testing.T) {
-	front, back := listen(t), listen(t)
+	front, back := e2e.Listen(t), e2e.Listen(t)
 	base, linkedIn := "http://"+front.Addr().String(), "http://"+back.Addr().String()
 	s := newScene(t, linkedIn, base+"/callback")
 	dir := t.TempDir()
@@ -204,8 +186,8 @@ func TestCallsAreLinearizableOverHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = m.Close() })
-	serve(t, front, m)
-	serve(t, back, s.tracker)
+	e2e.Serve(t, front, m)
+	e2e.Serve(t, back, s.tracker)
 	key, err := os.ReadFile(path("backend-key"))
 	if err != nil {
 		t.Fatal(err)
