@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,9 +123,7 @@ func (w *world) drawStates(c *canvas) {
 			fmt.Fprintf(&up, "%.1f,%.1f ", x(float64(d+1)), y(below[d]))
 		}
 		points := strings.Fields(down.String())
-		for l, r := 0, len(points)-1; l < r; l, r = l+1, r-1 {
-			points[l], points[r] = points[r], points[l]
-		}
+		slices.Reverse(points)
 		c.add(`<polygon class="%s" points="%s%s"/>`, s.class, up.String(), strings.Join(points, " "))
 		c.legend(statesTop+10+float64(i)*26, s.class, s.label)
 	}
