@@ -312,22 +312,22 @@ var mutants = []mutant{
 		}}
 	}},
 	{"due: behind the time, not the nominee", "DueReadsOnBehindANominee", func(b *base) storetest.Stores {
-		return &reading{b, func(_ int, after keeper.Nominee, _ int, all []keeper.Nominee) []keeper.Nominee {
+		return &reading{b, func(after keeper.Nominee, all []keeper.Nominee) []keeper.Nominee {
 			return slices.DeleteFunc(all, func(n keeper.Nominee) bool { return !n.Due.After(after.Due) && after != keeper.Nominee{} })
 		}}
 	}},
 	{"due: with the nominee again", "DueReadsOnBehindANominee", func(b *base) storetest.Stores {
-		return &reading{b, func(_ int, after keeper.Nominee, _ int, all []keeper.Nominee) []keeper.Nominee {
+		return &reading{b, func(after keeper.Nominee, all []keeper.Nominee) []keeper.Nominee {
 			return all[max(0, slices.Index(all, after)):]
 		}}
 	}},
 	{"due: looks for the nominee's entry", "DueReadsOnBehindWhatIsGone", func(b *base) storetest.Stores {
-		return &reading{b, func(_ int, after keeper.Nominee, _ int, all []keeper.Nominee) []keeper.Nominee {
-			if i := slices.Index(all, after); i < 0 && after != (keeper.Nominee{}) {
+		return &reading{b, func(after keeper.Nominee, all []keeper.Nominee) []keeper.Nominee {
+			i := slices.Index(all, after)
+			if i < 0 && after != (keeper.Nominee{}) {
 				return nil
-			} else {
-				return all[i+1:]
 			}
+			return all[i+1:]
 		}}
 	}},
 
@@ -642,12 +642,12 @@ func (m *dueing) Due(ctx context.Context, shard int, after keeper.Nominee, befor
 // reading gets wrong where it reads on.
 type reading struct {
 	*base
-	due func(shard int, after keeper.Nominee, limit int, all []keeper.Nominee) []keeper.Nominee // all: from the first on
+	due func(after keeper.Nominee, all []keeper.Nominee) []keeper.Nominee // all: from the first on
 }
 
 func (m *reading) Due(ctx context.Context, shard int, after keeper.Nominee, before time.Time, limit int) ([]keeper.Nominee, error) {
 	all, err := m.base.Due(ctx, shard, keeper.Nominee{}, before, 1000)
-	all = m.due(shard, after, limit, all)
+	all = m.due(after, all)
 	return all[:min(limit, len(all))], err
 }
 
