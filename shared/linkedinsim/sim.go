@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"crypto"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -122,6 +123,11 @@ type Sim struct {
 
 // New makes a simulator. An error names what is wrong in the Config.
 func New(cfg Config) (*Sim, error) {
+	if cfg.Key != nil {
+		if _, ok := cfg.Key.Public().(*rsa.PublicKey); !ok {
+			return nil, errors.New("linkedinsim: Key is not an RSA key")
+		}
+	}
 	s := &Sim{
 		clock:    cfg.Clock,
 		url:      strings.TrimSuffix(cmp.Or(cfg.URL, "http://localhost:8081"), "/"),

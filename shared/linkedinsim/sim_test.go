@@ -1,6 +1,7 @@
 package linkedinsim_test
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
@@ -240,5 +241,15 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	if n := len(r.Grants()[0].Tokens); n != 162 {
 		t.Errorf("%d tokens, want 162", n)
+	}
+}
+
+func TestOnlyAnRSAKeySigns(t *testing.T) {
+	_, other, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := linkedinsim.New(linkedinsim.Config{Key: other}); err == nil {
+		t.Error("a key of another kind was taken")
 	}
 }
