@@ -40,10 +40,10 @@ type Target struct {
 	// Wire is what keepin calls in LinkedIn's place: Sim, with a hunt around it.
 	Wire *Wire
 	// Operate does an operator's verb and returns what a person reads, an error
-	// too; nil: there is no operator.
+	// too.
 	Operate func(t testing.TB, words ...string) string
 	// SetSecret gives keepin's operator another client secret, and the one before
-	// it, to put where keepin reads them; nil: that cannot be done.
+	// it, to put where keepin reads them.
 	SetSecret func(t testing.TB, current, previous string)
 }
 
