@@ -217,6 +217,20 @@ func (b *browser) logout() answer {
 	return b.do("POST", "/logout", "", "Origin", origin(b.target.BaseURL))
 }
 
+// sdkCookie is what LinkedIn's JavaScript SDK sets for a member.
+func (x *Target) sdkCookie(t testing.TB, member string) *http.Cookie {
+	t.Helper()
+	c, err := x.Sim.SDKCookie(linkedinsim.DefaultApp().ClientID, member)
+	must(t, err)
+	return c
+}
+
+// exchange is a page's own call of /exchange.
+func (b *browser) exchange(body string) answer {
+	b.t.Helper()
+	return b.do("POST", "/exchange", body, "Content-Type", "application/json", "Origin", origin(b.target.BaseURL))
+}
+
 // token asks for a token as the back end does.
 func (b *browser) token(id string) (token, answer) {
 	b.t.Helper()

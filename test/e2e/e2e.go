@@ -281,24 +281,14 @@ func bothTokensRevoked(t *testing.T, x *Target) {
 
 func memberOfTheSDK(t *testing.T, x *Target) {
 	const answers = linkedinsim.SDKEndpoint
-	sdkCookie := func(member string) *http.Cookie {
-		t.Helper()
-		c, err := x.Sim.SDKCookie(linkedinsim.DefaultApp().ClientID, member)
-		must(t, err)
-		return c
-	}
-	exchange := func(b *browser, body string) answer {
-		t.Helper()
-		return b.do("POST", "/exchange", body, "Content-Type", "application/json", "Origin", origin(x.BaseURL))
-	}
 
 	// By a page's own call, with the cookie in the body.
-	b, cookie := x.browser(t), sdkCookie("ada")
+	b, cookie := x.browser(t), x.sdkCookie(t, "ada")
 	body := `{"cookie":"` + cookie.Value + `"}`
 	if a := b.do("POST", "/exchange", body, "Content-Type", "application/json", "Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site"); a.StatusCode != http.StatusForbidden {
 		t.Errorf("a cross-site exchange = %d", a.StatusCode)
 	}
-	a := exchange(b, body)
+	a := b.exchange(body)
 	if a.StatusCode != http.StatusOK {
 		t.Fatalf("exchange = %d %s", a.StatusCode, a.body)
 	}
@@ -313,10 +303,10 @@ func memberOfTheSDK(t *testing.T, x *Target) {
 	b.mustToken(v.Member.ID)
 
 	// Once: the browser that it has signed in is answered as before, another is not.
-	if a := exchange(b, body); a.StatusCode != http.StatusOK {
+	if a := b.exchange(body); a.StatusCode != http.StatusOK {
 		t.Errorf("again in the same browser: %d %s", a.StatusCode, a.body)
 	}
-	if a := exchange(x.browser(t), body); a.StatusCode != http.StatusBadRequest || a.code(t) != "bad_sdk_cookie" {
+	if a := x.browser(t).exchange(body); a.StatusCode != http.StatusBadRequest || a.code(t) != "bad_sdk_cookie" {
 		t.Errorf("again in another browser: %d %s", a.StatusCode, a.body)
 	}
 	if n := x.Sim.Count(answers); n != 1 {
@@ -327,7 +317,7 @@ func memberOfTheSDK(t *testing.T, x *Target) {
 	c := x.browser(t)
 	u, err := url.Parse(x.BaseURL)
 	must(t, err)
-	c.jar.SetCookies(u, []*http.Cookie{sdkCookie("grace")})
+	c.jar.SetCookies(u, []*http.Cookie{x.sdkCookie(t, "grace")})
 	if to := c.get("/login?return_to=/inside").location(t); to.String() != origin(x.BaseURL)+"/inside" {
 		t.Errorf("/login leads to %s", to)
 	}
@@ -338,8 +328,8 @@ func memberOfTheSDK(t *testing.T, x *Target) {
 		t.Errorf("the consent page was opened %d times", n)
 	}
 	// Another member's cookie is not silent.
-	c.jar.SetCookies(u, []*http.Cookie{sdkCookie("linus")})
-	if a := exchange(c, ""); a.StatusCode != http.StatusOK || !strings.Contains(a.body, `"login":"switched"`) {
+	c.jar.SetCookies(u, []*http.Cookie{x.sdkCookie(t, "linus")})
+	if a := c.exchange(""); a.StatusCode != http.StatusOK || !strings.Contains(a.body, `"login":"switched"`) {
 		t.Errorf("another member: %d %s", a.StatusCode, a.body)
 	}
 
@@ -356,8 +346,8 @@ func memberOfTheSDK(t *testing.T, x *Target) {
 	told := count(x.Events(), "keepin.incident.opened")
 	d := x.browser(t)
 	x.Sim.SetSwitches(func(s *linkedinsim.Switches) { s.SDKAnswer = "oauth1" })
-	d.jar.SetCookies(u, []*http.Cookie{sdkCookie("zoe")})
-	if a := exchange(d, ""); a.StatusCode != http.StatusBadGateway || a.code(t) != "linkedin_error" {
+	d.jar.SetCookies(u, []*http.Cookie{x.sdkCookie(t, "zoe")})
+	if a := d.exchange(""); a.StatusCode != http.StatusBadGateway || a.code(t) != "linkedin_error" {
 		t.Errorf("an answer of OAuth 1.0a: %d %s", a.StatusCode, a.body)
 	}
 	d.wantSignedOut("signed_out")
@@ -370,11 +360,11 @@ func memberOfTheSDK(t *testing.T, x *Target) {
 	}
 	x.Sim.SetSwitches(func(s *linkedinsim.Switches) { s.SDKAnswer = "" })
 	must(t, x.Sim.Fault(linkedinsim.Fault{Endpoint: answers, Kind: linkedinsim.AnswerStatus, Status: 500, Times: 1}))
-	e, late := x.browser(t), `{"cookie":"`+sdkCookie("ada").Value+`"}`
-	if a := exchange(e, late); a.StatusCode != http.StatusServiceUnavailable {
+	e, late := x.browser(t), `{"cookie":"`+x.sdkCookie(t, "ada").Value+`"}`
+	if a := e.exchange(late); a.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("LinkedIn down: %d %s", a.StatusCode, a.body)
 	}
-	if a := exchange(e, late); a.StatusCode != http.StatusOK {
+	if a := e.exchange(late); a.StatusCode != http.StatusOK {
 		t.Errorf("and well again: %d %s", a.StatusCode, a.body)
 	}
 	x.advance(t, 2*time.Minute, time.Minute)
@@ -613,10 +603,9 @@ func noSecretInAnyLog(t *testing.T, x *Target) {
 	}
 	for _, answers := range []string{"oauth1", ""} { // refused, then taken
 		x.Sim.SetSwitches(func(s *linkedinsim.Switches) { s.SDKAnswer = answers })
-		c, err := x.Sim.SDKCookie(linkedinsim.DefaultApp().ClientID, "ada")
-		must(t, err)
+		c := x.sdkCookie(t, "ada")
 		for range 2 {
-			b.do("POST", "/exchange", `{"cookie":"`+c.Value+`"}`, "Content-Type", "application/json", "Origin", origin(x.BaseURL))
+			b.exchange(`{"cookie":"` + c.Value + `"}`)
 		}
 	}
 	for _, s := range x.Sim.Secrets() {
