@@ -69,6 +69,13 @@ func (h *hunt) note(kind, secret string) {
 	}
 }
 
+// noted are the secrets so far, with their kinds.
+func (h *hunt) noted() map[string]string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.secrets)
+}
+
 // hear takes down what keepin says at a place.
 func (h *hunt) hear(place, text string) {
 	h.mu.Lock()
@@ -267,9 +274,10 @@ func (x *Target) search(t *testing.T) {
 	for _, leak := range x.Wire.hunt.leaks(x.places(t)) {
 		t.Errorf("a secret leaks: %s", leak)
 	}
+	secrets := x.Wire.hunt.noted()
 	everything.mu.Lock()
 	defer everything.mu.Unlock()
-	maps.Copy(everything.secrets, x.Wire.hunt.secrets)
+	maps.Copy(everything.secrets, secrets)
 }
 
 // everything is what this process has noted of every keepin.
@@ -281,8 +289,9 @@ func enough(t *testing.T, all []*Target) {
 	t.Helper()
 	kinds, secrets := map[string]int{}, 0
 	for _, x := range all {
-		secrets += len(x.Wire.hunt.secrets)
-		for _, kind := range x.Wire.hunt.secrets {
+		noted := x.Wire.hunt.noted()
+		secrets += len(noted)
+		for _, kind := range noted {
 			kinds[kind]++
 		}
 	}
