@@ -181,14 +181,25 @@ func (w *world) press(selector string) chromedp.Action[chromedp.Void] {
 // until waits for an expression to be true, also on a page that is yet to come.
 func (w *world) until(expression string) {
 	w.Helper()
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if v, err := chromedp.Run(w.ctx, chromedp.Evaluate[bool]("!!("+expression+")")); err == nil && v {
-			return
-		}
+	if w.comes(func() bool {
+		v, err := chromedp.Run(w.ctx, chromedp.Evaluate[bool]("!!("+expression+")"))
+		return err == nil && v
+	}) {
+		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.Fatalf("it never came to %s; console %q; log %s", expression, w.complaints, w.log.String())
+}
+
+// comes waits for what the browser or keepin does, and reports whether it did.
+func (w *world) comes(ok func() bool) bool {
+	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if ok() {
+			return true
+		}
+	}
+	return false
 }
 
 // calm fails when the console has complained, but of what it always does: a 401,
