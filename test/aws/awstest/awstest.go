@@ -46,13 +46,7 @@ func Dynalite(t testing.TB) string {
 // Ministack starts ministack, a whole AWS, and returns its endpoint.
 func Ministack(t testing.TB) string {
 	t.Helper()
-	exe := installed(t, "ministack", "ministack/bin/ministack")
-	port := freePort(t)
-	endpoint := "http://127.0.0.1:" + port
-	start(t, endpoint+"/_ministack/health", []string{
-		"GATEWAY_PORT=" + port, "BIND_HOST=127.0.0.1", "IOT_MTLS_ENABLED=0", "SFTP_ENABLED=0", "LOG_LEVEL=ERROR",
-	}, exe)
-	return endpoint
+	return ministack(t, nil, installed(t, "ministack", "ministack/bin/ministack"))
 }
 
 // Account starts ministack as test/aws/localaws.py makes it: what a stack is
@@ -60,15 +54,19 @@ func Ministack(t testing.TB) string {
 // as hosts of amazonaws.com. A minute of a schedule lasts as long as is said.
 func Account(t testing.TB, minute time.Duration) string {
 	t.Helper()
-	python := installed(t, "ministack", "ministack/bin/python")
-	port := freePort(t)
-	endpoint := "http://127.0.0.1:" + port
-	start(t, endpoint+"/_ministack/health", []string{
-		"GATEWAY_PORT=" + port, "BIND_HOST=127.0.0.1", "IOT_MTLS_ENABLED=0", "SFTP_ENABLED=0", "LOG_LEVEL=ERROR",
+	return ministack(t, []string{
 		"AUTH=true", "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test",
 		"MINISTACK_HOST=" + Region + ".amazonaws.com", fmt.Sprintf("SCHEDULE_MINUTE=%g", minute.Seconds()),
 		"PYTHONDONTWRITEBYTECODE=1",
-	}, python, filepath.Join(tools(), "../test/aws/localaws.py"))
+	}, installed(t, "ministack", "ministack/bin/python"), filepath.Join(tools(), "../test/aws/localaws.py"))
+}
+
+func ministack(t testing.TB, env []string, args ...string) string {
+	t.Helper()
+	port := freePort(t)
+	endpoint := "http://127.0.0.1:" + port
+	start(t, endpoint+"/_ministack/health", append(env,
+		"GATEWAY_PORT="+port, "BIND_HOST=127.0.0.1", "IOT_MTLS_ENABLED=0", "SFTP_ENABLED=0", "LOG_LEVEL=ERROR"), args...)
 	return endpoint
 }
 
