@@ -84,26 +84,38 @@ func (a account) call(t testing.TB, who aws.Credentials, method, service, path s
 	return res.StatusCode, string(text)
 }
 
-// query calls a service of the Query protocol; the answer is XML.
-func (a account) query(t testing.TB, service, version, action string, params ...string) string {
+// tryQuery calls a service of the Query protocol.
+func (a account) tryQuery(t testing.TB, who aws.Credentials, service, version, action string, params ...string) (int, string) {
 	t.Helper()
 	form := url.Values{"Action": {action}, "Version": {version}}
 	for i := 0; i+1 < len(params); i += 2 {
 		form.Set(params[i], params[i+1])
 	}
-	status, body := a.call(t, root(t), "POST", service, "/", []byte(form.Encode()), "Content-Type", "application/x-www-form-urlencoded")
+	return a.call(t, who, "POST", service, "/", []byte(form.Encode()), "Content-Type", "application/x-www-form-urlencoded")
+}
+
+// query is tryQuery that must work; the answer is XML.
+func (a account) query(t testing.TB, service, version, action string, params ...string) string {
+	t.Helper()
+	status, body := a.tryQuery(t, root(t), service, version, action, params...)
 	if status != http.StatusOK {
 		t.Fatalf("%s:%s: %d %s", service, action, status, body)
 	}
 	return body
 }
 
-// json calls a service of the JSON protocol.
-func (a account) json(t testing.TB, service, target string, in, out any) {
+// tryJSON calls a service of the JSON protocol.
+func (a account) tryJSON(t testing.TB, who aws.Credentials, service, target string, in any) (int, string) {
 	t.Helper()
 	raw, err := json.Marshal(in)
 	must(t, err)
-	status, body := a.call(t, root(t), "POST", service, "/", raw, "Content-Type", "application/x-amz-json-1.0", "X-Amz-Target", target)
+	return a.call(t, who, "POST", service, "/", raw, "Content-Type", "application/x-amz-json-1.0", "X-Amz-Target", target)
+}
+
+// json is tryJSON that must work.
+func (a account) json(t testing.TB, service, target string, in, out any) {
+	t.Helper()
+	status, body := a.tryJSON(t, root(t), service, target, in)
 	if status != http.StatusOK {
 		t.Fatalf("%s: %d %s", target, status, body)
 	}

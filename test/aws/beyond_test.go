@@ -1,7 +1,6 @@
 package aws_test
 
 import (
-	"encoding/json"
 	"maps"
 	"net/http"
 	"net/url"
@@ -30,11 +29,7 @@ func (s *stack) deeds(t testing.TB) []deed {
 	id := b.signIn(t)
 	partition, table := "M#"+string(id), s.out["Table"]
 	jsonCall := func(service, target string, in map[string]any) func(aws.Credentials) (int, string) {
-		return func(who aws.Credentials) (int, string) {
-			raw, err := json.Marshal(in)
-			must(t, err)
-			return s.call(t, who, "POST", service, "/", raw, "Content-Type", "application/x-amz-json-1.0", "X-Amz-Target", target)
-		}
+		return func(who aws.Credentials) (int, string) { return s.tryJSON(t, who, service, target, in) }
 	}
 	db := func(action string, more ...any) func(aws.Credentials) (int, string) {
 		in := map[string]any{"TableName": table}
@@ -51,12 +46,8 @@ func (s *stack) deeds(t testing.TB) []deed {
 	}
 	key := func(pk, sk string) []any { return []any{"Key", map[string]any{"pk": str(pk), "sk": str(sk)}} }
 	form := func(service, version, action string, params ...string) func(aws.Credentials) (int, string) {
-		values := url.Values{"Action": {action}, "Version": {version}}
-		for i := 0; i+1 < len(params); i += 2 {
-			values.Set(params[i], params[i+1])
-		}
 		return func(who aws.Credentials) (int, string) {
-			return s.call(t, who, "POST", service, "/", []byte(values.Encode()), "Content-Type", "application/x-www-form-urlencoded")
+			return s.tryQuery(t, who, service, version, action, params...)
 		}
 	}
 	invoke := func(function string) func(aws.Credentials) (int, string) {

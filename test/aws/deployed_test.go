@@ -154,7 +154,7 @@ func updateAmidRefreshes(t *testing.T, s *stack) {
 	refreshes, asked := s.sim.Count(linkedinsim.TokenEndpoint), map[int]int{}
 	done := make(chan error, 1)
 	go func() {
-		done <- s.tryUpdate(t, "LogLevel=debug", "AuthorizerSource=arn:aws:execute-api:*:*:"+other["ApiId"]+"/authorizers/*")
+		done <- s.update(t, "LogLevel=debug", "AuthorizerSource=arn:aws:execute-api:*:*:"+other["ApiId"]+"/authorizers/*")
 	}()
 	for under := true; under; {
 		select {

@@ -59,7 +59,8 @@ func deploy(t *testing.T) *stack {
 	s.template = filepath.Join(dir, "template.yaml")
 	s.settings = []string{"Architecture=x86_64", "AwsEndpointUrl=" + s.endpoint, "LinkedInUrl=" + address, "LinkedInApiUrl=" + address, "ReturnOrigins=" + page}
 	s.mustTool(t, "", "sam", "build", "--build-dir", dir)
-	s.update(t)
+	must(t, s.update(t))
+	s.out = s.outputs(t, s.name)
 
 	s.app.RedirectURLs = []string{s.out["RedirectUrl"]}
 	var err error
@@ -88,13 +89,8 @@ func watchSources(t testing.TB) {
 }
 
 // update deploys with the settings, and any more given.
-func (s *stack) update(t testing.TB, more ...string) {
+func (s *stack) update(t testing.TB, more ...string) error {
 	t.Helper()
-	must(t, s.tryUpdate(t, more...))
-	s.out = s.outputs(t, s.name)
-}
-
-func (s *stack) tryUpdate(t testing.TB, more ...string) error {
 	config, err := filepath.Abs("../../samconfig.toml")
 	if err != nil {
 		return err
