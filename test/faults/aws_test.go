@@ -6,18 +6,15 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
+	"errors"
 	"io"
 	"maps"
 	"net/http"
-	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"gopkg.in/yaml.v3"
 
 	"github.com/keepin/keepin/shared/linkedinsim"
 	"github.com/keepin/keepin/shared/seal"
@@ -28,25 +25,18 @@ import (
 
 // bootstraps are the functions, built once; with a test's clock where they are
 // told of one.
-var bootstraps = sync.OnceValues(func() (string, error) {
-	dir := bin
+var bootstraps = sync.OnceValue(func() error {
+	names := []string{"callback", "validate", "logout", "members", "refresh"}
 	var all sync.WaitGroup
-	errs := make([]error, len(functionNames))
-	for i, name := range functionNames {
+	errs := make([]error, len(names))
+	for i, name := range names {
 		all.Go(func() {
-			errs[i] = lambdahost.Build(context.Background(), dir, name, "../../functions/"+name, "lambdahost")
+			errs[i] = lambdahost.Build(context.Background(), bin, name, "../../functions/"+name, "lambdahost")
 		})
 	}
 	all.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return "", err
-		}
-	}
-	return dir, nil
+	return errors.Join(errs...)
 })
-
-var functionNames = []string{"callback", "validate", "logout", "members", "refresh"}
 
 // service is something that the functions call, behind a link that can break.
 type service struct {
@@ -87,12 +77,12 @@ func (s *service) lighten() {
 	s.last, s.dark = "", false
 }
 
-// count is how often what was called; "" is whatever.
+// count is how often what was called.
 func (s *service) count(what string) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.calls {
-		if what == "" || c == what {
+		if c == what {
 			n++
 		}
 	}
@@ -102,12 +92,8 @@ func (s *service) count(what string) (n int) {
 // stack is keepin on Lambda, beside a LinkedIn and what it calls of AWS, each
 // behind a link of its own.
 type stack struct {
-	*testing.T
+	keepin
 	host                           *lambdahost.Host
-	sim                            *linkedinsim.Sim
-	clock                          *linkedinsim.Clock
-	base                           string
-	browser                        *http.Client
 	tables, secrets, bus, linkedIn *service
 	log                            *e2e.Log
 }
@@ -119,11 +105,10 @@ var padding = strings.Repeat(" ", 4500)
 // before anything is started.
 func newStack(t *testing.T, key *rsa.PrivateKey, dynalite string, running bool, change func(*lambdahost.Config)) *stack {
 	t.Helper()
-	built, err := bootstraps()
-	must(t, err)
+	must(t, bootstraps())
 	front, back := e2e.Listen(t), e2e.Listen(t)
-	s := &stack{T: t, base: "http://" + front.Addr().String(), browser: browser(t), log: new(e2e.Log),
-		clock: linkedinsim.NewClock(time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC))}
+	s := &stack{log: new(e2e.Log), keepin: keepin{T: t, base: "http://" + front.Addr().String(), browser: browser(t), backend: signed,
+		clock: linkedinsim.NewClock(time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC))}}
 	if running {
 		s.clock = linkedinsim.RunningClock()
 	}
@@ -131,6 +116,7 @@ func newStack(t *testing.T, key *rsa.PrivateKey, dynalite string, running bool, 
 	linkedIn := "http://" + s.linkedIn.address()
 	app := linkedinsim.DefaultApp()
 	app.RedirectURLs = []string{s.base + "/callback"}
+	var err error
 	s.sim, err = linkedinsim.New(linkedinsim.Config{Clock: s.clock, URL: linkedIn, Apps: []linkedinsim.App{app}, Key: key})
 	must(t, err)
 
@@ -161,7 +147,7 @@ func newStack(t *testing.T, key *rsa.PrivateKey, dynalite string, running bool, 
 	})
 
 	config := lambdahost.Config{
-		Template: "../../template.yaml", Bin: built, Environments: 60, Log: s.log,
+		Template: "../../template.yaml", Bin: bin, Environments: 60, Log: s.log,
 		Callers: map[string]string{backend: "arn:aws:sts::111122223333:assumed-role/backend/i-07"},
 		Values: map[string]string{
 			"Table": awstest.Table(t, dynalite), "ClientSecret": "linkedin", "Keyset": "keys", "Scopes": "openid profile email",
@@ -244,88 +230,25 @@ func forward(t *testing.T, address string, r *http.Request, body []byte) []byte 
 	return out
 }
 
-// signIn signs ada in.
-func (s *stack) signIn() {
-	s.Helper()
-	a := send(s, s.browser, "GET", s.base+"/login?renew=1", nil)
-	back, err := s.sim.Authorize(a.location, "ada")
-	must(s, err)
-	send(s, s.browser, "GET", back, nil).want(s, "a sign-in", http.StatusSeeOther)
-}
-
-func (s *stack) validate() answer {
-	s.Helper()
-	return send(s, s.browser, "GET", s.base+"/validate", nil)
-}
-
-func (s *stack) logout() answer {
-	s.Helper()
-	return send(s, s.browser, "POST", s.base+"/logout", nil)
-}
-
-func (s *stack) token(query string) answer {
-	s.Helper()
-	return send(s, s.browser, "GET", s.base+"/members/"+s.member()+"/token"+query, signed)
-}
-
-func (s *stack) member() string {
-	s.Helper()
-	u, err := url.Parse(s.base)
-	must(s, err)
-	for _, c := range s.browser.Jar.Cookies(u) {
-		if id, _, ok := strings.Cut(c.Value, "."); ok && strings.HasSuffix(c.Name, "keepin") {
-			return id
-		}
-	}
-	s.Fatal("no cookie of a session")
-	return ""
-}
-
 // good is as machine's.
 func (s *stack) good() {
 	s.Helper()
 	s.clock.Advance(time.Hour)
-	a := s.token("")
-	a.want(s, "a token when all is well", http.StatusOK)
-	if a.status == http.StatusOK {
-		s.honoured(a)
-	}
-	s.validate().want(s, "validate when all is well", http.StatusOK)
-}
-
-func (s *stack) honoured(a answer) { (&machine{T: s.T, sim: s.sim}).honoured(a) }
-
-// timeouts are the functions' own, of template.yaml.
-func timeouts(t *testing.T) map[string]time.Duration {
-	t.Helper()
-	raw, err := os.ReadFile("../../template.yaml")
-	must(t, err)
-	var doc struct {
-		Resources map[string]struct {
-			Properties yaml.Node `yaml:"Properties"`
-		} `yaml:"Resources"`
-	}
-	must(t, yaml.Unmarshal(raw, &doc))
-	all := map[string]time.Duration{}
-	for id, r := range doc.Resources {
-		var p struct {
-			Timeout int `yaml:"Timeout"`
-		}
-		if name, ok := strings.CutSuffix(id, "Function"); ok && r.Properties.Decode(&p) == nil && p.Timeout > 0 {
-			all[strings.ToLower(name)] = time.Duration(p.Timeout) * time.Second
-		}
-	}
-	for _, name := range functionNames {
-		if all[name] == 0 {
-			t.Fatalf("template.yaml has no time-out of %s", name)
-		}
-	}
-	return all
+	s.serves()
 }
 
 // budget is when a function's answer must be out: a second before Lambda, or
 // the gateway, gives it up.
-func budget(timeout time.Duration) time.Duration { return min(timeout, 29*time.Second) - time.Second }
+func (s *stack) budget(function string) time.Duration {
+	s.Helper()
+	for _, f := range s.host.Functions {
+		if f.Spec().Name == function {
+			return min(f.Spec().Timeout, 29*time.Second) - time.Second
+		}
+	}
+	s.Fatalf("template.yaml has no function %s", function)
+	return 0
+}
 
 // awsLink is a link to a service of AWS, and what is promised where it breaks.
 type awsLink struct {
@@ -334,7 +257,7 @@ type awsLink struct {
 	service  func(*stack) *service
 	mid      int
 	slow     effect
-	asks     string // what the service is asked for by act, of whatever it is asked
+	asks     string // the call that act makes of the service
 	prepare  func(*stack)
 	act      func(*stack) answer
 	status   map[effect]int
@@ -430,7 +353,7 @@ var awsLinks = []awsLink{
 func TestABrokenLinkToAWSLosesNothing(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	must(t, err)
-	dynalite, limits := awstest.Dynalite(t), timeouts(t)
+	dynalite := awstest.Dynalite(t)
 	type kase struct {
 		awsLink
 		toxic
@@ -461,7 +384,7 @@ func TestABrokenLinkToAWSLosesNothing(t *testing.T) {
 			eventually(func() bool { return does == never || hits() > 0 })
 		})
 		a.want(t, "in the fault", c.status[does])
-		if a.took > budget(limits[c.function]) {
+		if a.took > s.budget(c.function) {
 			t.Errorf("the answer took %v", a.took)
 		}
 		if (hits() > 0) != (does != never) { // more than one: the SDK repeats what failed, twice

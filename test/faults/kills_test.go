@@ -38,11 +38,11 @@ func TestKilledFunctionsLoseNothing(t *testing.T) {
 
 	stop, over := make(chan struct{}), make(chan struct{})
 	var all sync.WaitGroup
-	every := func(d time.Duration, until <-chan struct{}, do func()) {
+	every := func(d time.Duration, do func()) { // until it is over
 		all.Go(func() {
 			for tick := time.NewTicker(d); ; {
 				select {
-				case <-until:
+				case <-over:
 					tick.Stop()
 					return
 				case <-tick.C:
@@ -52,12 +52,12 @@ func TestKilledFunctionsLoseNothing(t *testing.T) {
 		})
 	}
 	seen := 0
-	every(10*time.Millisecond, over, func() {
+	every(10*time.Millisecond, func() {
 		n := people.Requests()
 		s.clock.Advance(20*time.Millisecond + time.Duration(n-seen)*400*time.Millisecond)
 		seen = n
 	})
-	every(100*time.Millisecond, over, func() { _ = s.host.Tick(t.Context()) }) // a killed pass is an error of it
+	every(100*time.Millisecond, func() { _ = s.host.Tick(t.Context()) }) // a killed pass is an error of it
 	var lived sync.WaitGroup
 	lived.Go(func() { people.Live(stop) })
 

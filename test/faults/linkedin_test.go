@@ -5,13 +5,11 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -33,14 +31,9 @@ const (
 // machine is what `keepin serve` runs, beside a LinkedIn whose every endpoint
 // is at the other end of a link of its own.
 type machine struct {
-	*testing.T
-	sim     *linkedinsim.Sim
-	clock   *linkedinsim.Clock
-	pass    func()
-	base    string
-	links   map[linkedinsim.Endpoint]link
-	browser *http.Client
-	backend func(*http.Request)
+	keepin
+	pass  func()
+	links map[linkedinsim.Endpoint]link
 }
 
 // linkOf is the endpoint that is at an address.
@@ -108,10 +101,10 @@ func newMachine(t *testing.T, key *rsa.PrivateKey, waits time.Duration) *machine
 	e2e.Serve(t, back, sim)
 	backendKey, err := os.ReadFile(path("backend-key"))
 	must(t, err)
-	return &machine{T: t, sim: sim, clock: clock, base: base, links: links, browser: browser(t),
-		backend: func(r *http.Request) {
+	return &machine{links: links,
+		keepin: keepin{T: t, sim: sim, clock: clock, base: base, browser: browser(t), backend: func(r *http.Request) {
 			r.Header.Set("Authorization", "Bearer "+string(bytes.TrimSpace(backendKey)))
-		},
+		}},
 		pass: func() {
 			for range 3 { // what one task makes due is done as well
 				r, err := m.Pass(context.WithoutCancel(t.Context()))
@@ -123,52 +116,10 @@ func newMachine(t *testing.T, key *rsa.PrivateKey, waits time.Duration) *machine
 		}}
 }
 
-// consent goes through the consent page and returns the callback's address.
-func (m *machine) consent() string {
-	m.Helper()
-	back, err := m.sim.Authorize(send(m, m.browser, "GET", m.base+"/login?renew=1", nil).location, "ada")
-	must(m, err)
-	return back
-}
-
-func (m *machine) callback(address string) answer {
-	m.Helper()
-	return send(m, m.browser, "GET", address, nil)
-}
-
-func (m *machine) validate() answer {
-	m.Helper()
-	return send(m, m.browser, "GET", m.base+"/validate", nil)
-}
-
-func (m *machine) logout() answer {
-	m.Helper()
-	return send(m, m.browser, "POST", m.base+"/logout", nil)
-}
-
-func (m *machine) token(query string) answer {
-	m.Helper()
-	return send(m, m.browser, "GET", m.base+"/members/"+m.member()+"/token"+query, m.backend)
-}
-
-// member is the id of the one who is signed in by cookie, or was.
-func (m *machine) member() string {
-	m.Helper()
-	u, err := url.Parse(m.base)
-	must(m, err)
-	for _, c := range m.browser.Jar.Cookies(u) {
-		if id, _, ok := strings.Cut(c.Value, "."); ok && c.Name == "keepin" {
-			return id
-		}
-	}
-	m.Fatal("no cookie of a session")
-	return ""
-}
-
 // signIn signs ada in, by whole links.
 func (m *machine) signIn() {
 	m.Helper()
-	m.callback(m.consent()).want(m, "a sign-in", http.StatusSeeOther)
+	m.keepin.signIn()
 	m.validate().want(m, "signed in", http.StatusOK)
 }
 
@@ -181,23 +132,6 @@ func (m *machine) proven(ago time.Duration) {
 	m.clock.Advance(ago - 2*time.Minute)
 }
 
-// honoured holds a token answer to a token that LinkedIn honours.
-func (m *machine) honoured(a answer) {
-	m.Helper()
-	var k struct {
-		Access string `json:"access_token"`
-	}
-	must(m, json.Unmarshal(a.body, &k))
-	req, err := http.NewRequestWithContext(m.Context(), "GET", "http://sim/v2/userinfo", nil)
-	must(m, err)
-	req.Header.Set("Authorization", "Bearer "+k.Access)
-	res, err := m.sim.RoundTrip(req)
-	must(m, err)
-	if res.StatusCode != http.StatusOK {
-		m.Errorf("LinkedIn answers %d to the token that was handed out", res.StatusCode)
-	}
-}
-
 // good holds keepin to it that the grant is as good as ever an hour after the
 // fault: a pass does what is due, and a token is there that LinkedIn honours.
 func (m *machine) good() {
@@ -206,12 +140,7 @@ func (m *machine) good() {
 	m.pass()
 	m.clock.Advance(2 * time.Minute)
 	m.pass()
-	a := m.token("")
-	a.want(m, "a token when all is well", http.StatusOK)
-	if a.status == http.StatusOK {
-		m.honoured(a)
-	}
-	m.validate().want(m, "validate when all is well", http.StatusOK)
+	m.serves()
 }
 
 // linkedInLink is a link to LinkedIn, and what is promised where it breaks.
@@ -235,7 +164,7 @@ var linkedInLinks = []linkedInLink{
 	{
 		name: "exchange", end: linkedinsim.TokenEndpoint, mid: 700, slow: lost, status: each(303, 503, 503),
 		prepare: func(*machine) {},
-		act:     func(m *machine) answer { return m.callback(m.consent()) },
+		act:     func(m *machine) answer { return m.signInAnswer() },
 		after: func(m *machine, does effect) {
 			if does != through {
 				m.validate().want(m, "nothing was stored", http.StatusUnauthorized)
@@ -251,7 +180,7 @@ var linkedInLinks = []linkedInLink{
 	{
 		name: "keys", end: linkedinsim.JWKSEndpoint, mid: 700, status: each(303, 503, 503),
 		prepare: func(*machine) {},
-		act:     func(m *machine) answer { return m.callback(m.consent()) },
+		act:     func(m *machine) answer { return m.signInAnswer() },
 		after: func(m *machine, does effect) {
 			if n := m.sim.Count(linkedinsim.TokenEndpoint); n != 1 {
 				m.Errorf("the code was sent %d times", n)

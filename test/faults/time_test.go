@@ -23,14 +23,6 @@ var (
 
 func linkedInOf(s *stack) *service { return s.linkedIn }
 
-// signInAnswer is a whole sign-in: what the callback answers.
-func signInAnswer(s *stack) answer {
-	a := send(s, s.browser, "GET", s.base+"/login?renew=1", nil)
-	back, err := s.sim.Authorize(a.location, "ada")
-	must(s, err)
-	return send(s, s.browser, "GET", back, nil)
-}
-
 // once darkens the table when it has answered such a call.
 func once(action string) func(*stack) { return func(s *stack) { s.tables.darken(action) } }
 
@@ -59,7 +51,7 @@ func whenAskedFor5s(s *stack) {
 func TestAnswersComeInTime(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	must(t, err)
-	dynalite, limits := awstest.Dynalite(t), timeouts(t)
+	dynalite := awstest.Dynalite(t)
 	type kase struct {
 		name     string
 		function string
@@ -102,8 +94,8 @@ func TestAnswersComeInTime(t *testing.T) {
 		return send(s, s.browser, "DELETE", s.base+"/members/"+s.member(), signed)
 	}
 	cases := []kase{
-		{"sign-in, LinkedIn dark", "callback", nothing, signInAnswer, linkedInOf, dark, nil, 503},
-		{"sign-in, LinkedIn slow", "callback", nothing, signInAnswer, linkedInOf, nearlyLinkedIn, nil, 503}, // the keys have 5 s
+		{"sign-in, LinkedIn dark", "callback", nothing, (*stack).signInAnswer, linkedInOf, dark, nil, 503},
+		{"sign-in, LinkedIn slow", "callback", nothing, (*stack).signInAnswer, linkedInOf, nearlyLinkedIn, nil, 503}, // the keys have 5 s
 		{"dead token, LinkedIn dark", "members", expired, token, linkedInOf, dark, nil, 503},
 		{"dead token, LinkedIn slow", "members", expired, token, linkedInOf, nearlyLinkedIn, nil, 200},
 		{"short token, LinkedIn dark", "members", ending, longer, linkedInOf, dark, nil, 200}, // the old one
@@ -112,9 +104,9 @@ func TestAnswersComeInTime(t *testing.T) {
 		{"logout, LinkedIn dark", "logout", signedIn, (*stack).logout, linkedInOf, dark, nil, 204},
 		{"DELETE, LinkedIn dark", "members", signedIn, remove, linkedInOf, dark, nil, 204},
 
-		{"sign-in, table dark", "callback", nothing, signInAnswer, tablesOf, dark, nil, 503},
-		{"sign-in, table slow", "callback", nothing, signInAnswer, tablesOf, nearlyTable, nil, 303},
-		{"sign-in, table dark once LinkedIn is asked", "callback", nothing, signInAnswer, nil, toxic{}, whenAsked, 503},
+		{"sign-in, table dark", "callback", nothing, (*stack).signInAnswer, tablesOf, dark, nil, 503},
+		{"sign-in, table slow", "callback", nothing, (*stack).signInAnswer, tablesOf, nearlyTable, nil, 303},
+		{"sign-in, table dark once LinkedIn is asked", "callback", nothing, (*stack).signInAnswer, nil, toxic{}, whenAsked, 503},
 		{"validate, table dark", "validate", signedIn, (*stack).validate, tablesOf, dark, nil, 503},
 		{"validate, table slow", "validate", signedIn, (*stack).validate, tablesOf, nearlyTable, nil, 200},
 		{"logout, table dark", "logout", signedIn, (*stack).logout, tablesOf, dark, nil, 503},
@@ -126,7 +118,7 @@ func TestAnswersComeInTime(t *testing.T) {
 		{"dead token, table slow", "members", expired, token, tablesOf, nearlyTable, nil, 200},
 		{"dead token, table dark once LinkedIn is asked", "members", expiredIn, token, nil, toxic{}, whenAsked, 503},
 		{"dead token, table dark for 5 s once LinkedIn is asked", "members", expiredIn, token, nil, toxic{}, whenAskedFor5s, 200},
-		{"sign-in, table dark for 5 s once LinkedIn is asked", "callback", nothing, signInAnswer, nil, toxic{}, whenAskedFor5s, 303},
+		{"sign-in, table dark for 5 s once LinkedIn is asked", "callback", nothing, (*stack).signInAnswer, nil, toxic{}, whenAskedFor5s, 303},
 
 		{"sign-in, secrets dark", "callback", nothing, func(s *stack) answer {
 			return send(s, s.browser, "GET", s.base+"/login", nil)
@@ -150,7 +142,7 @@ func TestAnswersComeInTime(t *testing.T) {
 		if a.status == http.StatusServiceUnavailable || a.status != c.status {
 			a.want(t, "the answer", c.status)
 		}
-		if limit := budget(limits[c.function]); a.took > limit {
+		if limit := s.budget(c.function); a.took > limit {
 			t.Errorf("the answer took %v, and must be there after %v", a.took, limit)
 		}
 	})

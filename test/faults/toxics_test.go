@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/netip"
+	"net/url"
 	"os"
 	"runtime"
 	"strings"
@@ -22,6 +23,8 @@ import (
 
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
 	"github.com/rs/zerolog"
+
+	"github.com/keepin/keepin/shared/linkedinsim"
 )
 
 // effect is what a broken link does to one call: it is what the answer of
@@ -259,6 +262,88 @@ func send(t testing.TB, c *http.Client, method, address string, sign func(*http.
 	}
 	a.code = p.Code
 	return a
+}
+
+// keepin is a keepin to ask, wherever it runs, beside its LinkedIn.
+type keepin struct {
+	*testing.T
+	base    string
+	sim     *linkedinsim.Sim
+	clock   *linkedinsim.Clock
+	browser *http.Client
+	backend func(*http.Request) // makes a request the back end's
+}
+
+// signInAnswer is what the callback answers when ada has consented.
+func (k *keepin) signInAnswer() answer {
+	k.Helper()
+	a := send(k, k.browser, "GET", k.base+"/login?renew=1", nil)
+	back, err := k.sim.Authorize(a.location, "ada")
+	must(k, err)
+	return send(k, k.browser, "GET", back, nil)
+}
+
+func (k *keepin) signIn() {
+	k.Helper()
+	k.signInAnswer().want(k, "a sign-in", http.StatusSeeOther)
+}
+
+func (k *keepin) validate() answer {
+	k.Helper()
+	return send(k, k.browser, "GET", k.base+"/validate", nil)
+}
+
+func (k *keepin) logout() answer {
+	k.Helper()
+	return send(k, k.browser, "POST", k.base+"/logout", nil)
+}
+
+func (k *keepin) token(query string) answer {
+	k.Helper()
+	return send(k, k.browser, "GET", k.base+"/members/"+k.member()+"/token"+query, k.backend)
+}
+
+// member is the id of the one who is signed in by cookie, or was.
+func (k *keepin) member() string {
+	k.Helper()
+	u, err := url.Parse(k.base)
+	must(k, err)
+	for _, c := range k.browser.Jar.Cookies(u) {
+		if id, _, ok := strings.Cut(c.Value, "."); ok && c.Name == "keepin" {
+			return id
+		}
+	}
+	k.Fatal("no cookie of a session")
+	return ""
+}
+
+// serves holds keepin to a token that LinkedIn honours, and to a member who is
+// signed in.
+func (k *keepin) serves() {
+	k.Helper()
+	a := k.token("")
+	a.want(k, "a token when all is well", http.StatusOK)
+	if a.status == http.StatusOK {
+		k.honoured(a)
+	}
+	k.validate().want(k, "validate when all is well", http.StatusOK)
+}
+
+// honoured holds a token answer to a token that LinkedIn honours.
+func (k *keepin) honoured(a answer) {
+	k.Helper()
+	var token struct {
+		Access string `json:"access_token"`
+	}
+	must(k, json.Unmarshal(a.body, &token))
+	req, err := http.NewRequestWithContext(k.Context(), "GET", "http://sim/v2/userinfo", nil)
+	must(k, err)
+	req.Header.Set("Authorization", "Bearer "+token.Access)
+	res, err := k.sim.RoundTrip(req)
+	must(k, err)
+	if res.StatusCode != http.StatusOK {
+		k.Errorf("LinkedIn answers %d to the token that was handed out", res.StatusCode)
+	}
 }
 
 // want holds an answer to a status, and to the contract: a 503 is try_again and
