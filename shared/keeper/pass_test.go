@@ -61,6 +61,13 @@ func (w *world) stock(t *testing.T, n int, change func(*keeper.Grant)) {
 	}
 }
 
+// sealed gives a grant of the stock tokens that open.
+func sealed(g *keeper.Grant) {
+	for purpose, t := range map[keeper.Purpose]*keeper.Token{keeper.PurposeAccess: &g.Access, keeper.PurposeRefresh: &g.Refresh} {
+		t.Sealed, _ = clearSealer{}.Seal(context.Background(), secret.New("t"), purpose, string(g.Member))
+	}
+}
+
 // What stays due although a pass has seen it is read once in that pass: twice as
 // much of it is twice the reading, and not four times.
 func TestPassReadsABlockedShardOnce(t *testing.T) {
@@ -107,8 +114,7 @@ func TestPassReadsABlockedShardOnce(t *testing.T) {
 
 // What the index names in vain is read by one pass, and by no other.
 func TestPassReadsInVainOnce(t *testing.T) {
-	w := newWorld(t, nil)
-	end := w.clock.Now().Add(90 * day)
+	end := t0.Add(90 * day)
 	for what, c := range map[string]struct {
 		change func(*keeper.Grant)
 		after  time.Duration
@@ -124,8 +130,8 @@ func TestPassReadsInVainOnce(t *testing.T) {
 		}, 0, true},
 		// A refresh was due, and by then the refresh token had ended.
 		"due later": {func(g *keeper.Grant) {
-			g.Refresh.ExpiresAt, g.Access.ExpiresAt, g.CheckedAt = w.clock.Now(), w.clock.Now().Add(50*day), w.clock.Now()
-			g.Announced = keeper.Notice{Days: 1, Deadline: w.clock.Now()}
+			g.Refresh.ExpiresAt, g.Access.ExpiresAt, g.CheckedAt = t0, t0.Add(50*day), t0
+			g.Announced = keeper.Notice{Days: 1, Deadline: t0}
 		}, 0, true},
 	} {
 		w := newWorld(t, nil)
@@ -178,11 +184,7 @@ func pacedPass(t *testing.T, n int, late time.Duration, takes func(n int) time.D
 	t.Helper()
 	p = &paced{takes: takes}
 	w := &world{clock: linkedinsim.NewClock(time.Now().UTC()), store: storetest.NewMemory(time.Now)}
-	w.stock(t, n, func(g *keeper.Grant) {
-		for _, tok := range []*keeper.Token{&g.Access, &g.Refresh} {
-			tok.Sealed, _ = clearSealer{}.Seal(t.Context(), secret.New("t"), map[bool]keeper.Purpose{true: keeper.PurposeAccess, false: keeper.PurposeRefresh}[tok == &g.Access], string(g.Member))
-		}
-	})
+	w.stock(t, n, sealed)
 	k, err := keeper.New(keeper.Config{Store: w.store, Desk: w.store, Provider: p, Sealer: clearSealer{}, Rate: 100,
 		Sleep: func(_ context.Context, d time.Duration) error { time.Sleep(d + late); return nil }})
 	if err != nil {
@@ -217,7 +219,12 @@ func TestPassKeepsToItsRate(t *testing.T) {
 // One grant whose LinkedIn takes long holds up no other.
 func TestSlowGrantHoldsUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, took := pacedPass(t, 350, 0, func(n int) time.Duration { return map[bool]time.Duration{true: 9 * time.Second}[n == 1] })
+		p, took := pacedPass(t, 350, 0, func(n int) time.Duration {
+			if n == 1 {
+				return 9 * time.Second
+			}
+			return 0
+		})
 		if last := p.at[349].Sub(p.at[0]); last > 4*time.Second || took > 9100*time.Millisecond {
 			t.Errorf("the last of 350 began after %v; the pass took %v", last, took)
 		}
@@ -241,8 +248,7 @@ func TestBlockedBacklogHidesNoNotice(t *testing.T) {
 		}
 		n := 0
 		w.stock(t, 701, func(g *keeper.Grant) {
-			g.Access.Sealed = []byte("access\n" + string(g.Member) + "\nt")
-			g.Refresh.Sealed = []byte("refresh\n" + string(g.Member) + "\nt")
+			sealed(g)
 			g.Due = w.clock.Now().Add(-3 * time.Hour)
 			if n++; n == 701 {
 				g.Due = w.clock.Now().Add(-time.Minute)
