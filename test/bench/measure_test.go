@@ -1,16 +1,15 @@
 package bench_test
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/keepin/keepin/test/lambdahost"
 )
 
 // rounds is how often each thing is measured, in turn with what it is compared
@@ -72,33 +71,12 @@ func quickest(n int, a, b func() time.Duration) float64 {
 	return float64(shortest[0]) / float64(shortest[1])
 }
 
-// cpu is what a process has used, to the nanosecond: the sum over its threads.
+// cpu is what a process has used.
 func cpu(t testing.TB, pid int) time.Duration {
 	t.Helper()
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no CPU time of process %d: %v", pid, err)
-	}
-	var sum time.Duration
-	for _, f := range files {
-		text, err := os.ReadFile(f)
-		must(t, err)
-		ns, err := strconv.ParseInt(strings.Fields(string(text))[0], 10, 64)
-		must(t, err)
-		sum += time.Duration(ns)
-	}
-	return sum
-}
-
-// peak is the most memory that a process has had resident, in MB.
-func peak(t testing.TB, pid int) float64 {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	used, err := lambdahost.CPU(pid)
 	must(t, err)
-	_, rest, _ := bytes.Cut(text, []byte("VmHWM:"))
-	kb, err := strconv.ParseFloat(strings.Fields(string(rest))[0], 64)
-	must(t, err)
-	return kb * 1024 / 1e6
+	return used
 }
 
 func must(t testing.TB, err error) {

@@ -1,26 +1,19 @@
 package scale_test
 
 import (
-	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,6 +23,7 @@ import (
 	"github.com/keepin/keepin/shared/dynamo"
 	"github.com/keepin/keepin/shared/seal"
 	"github.com/keepin/keepin/test/aws/awstest"
+	"github.com/keepin/keepin/test/e2e"
 	"github.com/keepin/keepin/test/lambdahost"
 )
 
@@ -46,42 +40,46 @@ const (
 // LinkedIn over TLS.
 type rig struct {
 	*lambdahost.Function
-	log      *lines
+	log      *e2e.Log
 	grants   *table
+	opened   *atomic.Int64 // connections to it
 	linkedIn *linkedIn
 	store    *dynamo.Table
 	stock    stock
 	made     int
 }
 
-func newRig(t *testing.T) *rig {
+// newRig makes one whose process start starts; nil: a plain start.
+func newRig(t *testing.T, start func(*exec.Cmd) error) *rig {
 	t.Helper()
 	dir := t.TempDir()
 	must(t, lambdahost.Build(t.Context(), dir, "refresh", "../../functions/refresh"))
 	set := seal.NewKeyset()
-	r := &rig{log: &lines{}, grants: newTable(), linkedIn: &linkedIn{}, stock: stock{time.Now().UTC(), sealer(set)}}
-	cert, root := certificate(t)
+	r := &rig{log: new(e2e.Log), grants: newTable(), linkedIn: &linkedIn{}, stock: stock{time.Now().UTC(), sealer(set)}}
 	// LinkedIn speaks HTTP/2, DynamoDB does not.
-	table, linkedIn := serve(t, r.grants, cert, "http/1.1"), serve(t, r.linkedIn, cert, "h2", "http/1.1")
+	linkedIn, _ := serve(t, r.linkedIn, true)
+	table, opened := serve(t, r.grants, false)
+	r.opened = opened
+	root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: table.Certificate().Raw}) // both have httptest's
 	write := func(name, text string) string {
 		path := filepath.Join(dir, name)
 		must(t, os.WriteFile(path, []byte(text), 0o600))
 		return path
 	}
 	r.Function = lambdahost.NewFunction(lambdahost.Spec{
-		Name: "refresh", Bootstrap: filepath.Join(dir, "refresh", "bootstrap"), Memory: memory, Timeout: time.Minute, Environments: 1, Log: r.log,
+		Name: "refresh", Bootstrap: filepath.Join(dir, "refresh", "bootstrap"), Memory: memory, Timeout: time.Minute, Environments: 1, Log: r.log, Exec: start,
 		Env: map[string]string{
 			"KEEPIN_BASE_URL": "https://app.example/auth", "KEEPIN_SCOPES": "openid profile email w_member_social", "KEEPIN_STORE": "dynamodb:keepin",
 			"KEEPIN_SECRET": "file:" + write("secret", `{"client_id":"`+clientID+`","client_secret":"the-app-secret"}`),
 			"KEEPIN_KEYS":   "file:" + write("keys", set.Reveal()), "KEEPIN_EVENTS": "log",
-			"KEEPIN_LINKEDIN_URL": linkedIn, "KEEPIN_LINKEDIN_API_URL": linkedIn, "AWS_ENDPOINT_URL_DYNAMODB": table,
+			"KEEPIN_LINKEDIN_URL": linkedIn.URL, "KEEPIN_LINKEDIN_API_URL": linkedIn.URL, "AWS_ENDPOINT_URL_DYNAMODB": table.URL,
 			"SSL_CERT_FILE": write("roots.pem", string(root)), "SSL_CERT_DIR": dir, "GOMAXPROCS": "1", "GOGC": os.Getenv("KEEPIN_SCALE_GOGC"),
 		},
 	})
 	t.Cleanup(r.Close)
 	var err error
-	r.store, err = dynamo.Open(dynamo.Config{Table: "keepin", Region: awstest.Region, Credentials: awstest.Credentials(), Endpoint: table,
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool(root), MinVersion: tls.VersionTLS12}}, Timeout: time.Minute})
+	r.store, err = dynamo.Open(dynamo.Config{Table: "keepin", Region: awstest.Region, Credentials: awstest.Credentials(), Endpoint: table.URL,
+		Transport: table.Client().Transport, Timeout: time.Minute})
 	must(t, err)
 	return r
 }
@@ -98,7 +96,7 @@ func (r *rig) fill(t *testing.T, n int, proofs bool) {
 		r.made++
 	}
 	r.linkedIn.forget()
-	r.grants.opened.Store(0)
+	r.opened.Store(0)
 }
 
 func (r *rig) pass(t *testing.T) {
@@ -113,7 +111,7 @@ func (r *rig) pass(t *testing.T) {
 
 // The function writes what its pass did as one line of metrics.
 func TestFunctionTellsWhatItsPassDid(t *testing.T) {
-	r := newRig(t)
+	r := newRig(t, nil)
 	r.fill(t, 60, true)
 	r.pass(t)
 	if n, _ := r.linkedIn.refreshes(); n != 30 {
@@ -141,10 +139,25 @@ func TestOneWorkerRefreshesFast(t *testing.T) {
 	if !full() {
 		t.Skip("make bench-scale measures this")
 	}
-	r := newRig(t)
+	how, start := fmt.Sprintf("at %d/1769 of a processor", memory), (func(*exec.Cmd) error)(nil)
+	q, err := lambdahost.NewQuota()
+	if err == nil {
+		t.Cleanup(func() { _ = q.Close() })
+		start = q.Start
+	} else {
+		how = "WITHOUT a quota (" + err.Error() + "; see the processor time used)"
+	}
+	r := newRig(t, start)
 	r.pass(t) // nothing is due: the process is there
+	if err == nil {
+		must(t, q.Set(memory))
+	}
 	pid := r.Pids()[0]
-	how := quota(t, pid)
+	used := func() time.Duration {
+		d, err := lambdahost.CPU(pid)
+		must(t, err)
+		return d
+	}
 	for _, c := range []struct {
 		id, what string
 		proofs   bool
@@ -156,15 +169,17 @@ func TestOneWorkerRefreshesFast(t *testing.T) {
 			r.fill(t, 10_000, c.proofs) // more than one pass begins
 			r.grants.slow(tableFor)
 			r.linkedIn.slow(linkedInFor)
-			before := used(t, pid)
+			before := used()
 			r.pass(t)
-			spent := used(t, pid) - before
+			spent := used() - before
 			n, took := r.linkedIn.refreshes()
+			peak, err := lambdahost.PeakMemory(pid)
+			must(t, err)
 			rates = append(rates, float64(n)/took.Seconds())
 			allowed = append(allowed, float64(n)/spent.Seconds()*memory/1769)
 			starved = starved || spent.Seconds()/took.Seconds() < 0.95*memory/1769
-			t.Logf("%s: %d in %.1f s, with %.2f ms of processor time each and %.3f of a processor in all; %d connections to the table were made; %d MB at most",
-				c.id, n, took.Seconds(), spent.Seconds()/float64(n)*1e3, spent.Seconds()/took.Seconds(), r.grants.opened.Load(), peak(t, pid))
+			t.Logf("%s: %d in %.1f s, with %.2f ms of processor time each and %.3f of a processor in all; %d connections to the table were made; %.0f MB at most",
+				c.id, n, took.Seconds(), spent.Seconds()/float64(n)*1e3, spent.Seconds()/took.Seconds(), r.opened.Load(), peak)
 		}
 		slices.Sort(rates)
 		slices.Sort(allowed)
@@ -184,27 +199,8 @@ func TestOneWorkerRefreshesFast(t *testing.T) {
 	}
 }
 
-// lines are what the function writes.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p) //nolint:wrapcheck // never fails
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // linkedIn answers what a refresh asks, and takes its time.
 type linkedIn struct {
-	connections
 	mu          sync.Mutex
 	takes       time.Duration
 	n           int
@@ -254,97 +250,18 @@ func (l *linkedIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(out)
 }
 
-// quota gives a process a 256 MB Lambda's share of a processor, and says how.
-func quota(t *testing.T, pid int) string {
+// serve serves h over TLS, and counts the connections that are opened.
+func serve(t *testing.T, h http.Handler, http2 bool) (s *httptest.Server, opened *atomic.Int64) {
 	t.Helper()
-	const period = 20_000 // µs, as Lambda's
-	share := period * memory / 1769
-	name := "keepin-scale-" + rand.Text()[:8]
-	for _, v := range []struct{ root, file, text, how string }{
-		{"/sys/fs/cgroup", "cpu.max", fmt.Sprintf("%d %d", share, period), "cgroup v2"},
-		{"/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", strconv.Itoa(share), "cgroup v1"},
-	} {
-		if _, err := os.Stat(filepath.Join(v.root, "cgroup.procs")); err != nil {
-			continue
-		}
-		dir := filepath.Join(v.root, name)
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			continue
-		}
-		t.Cleanup(func() { // a group with a process in it stays
-			_ = os.WriteFile(filepath.Join(v.root, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o600)
-			_ = os.Remove(dir)
-		})
-		if v.how == "cgroup v1" {
-			_ = os.WriteFile(filepath.Join(dir, "cpu.cfs_period_us"), []byte(strconv.Itoa(period)), 0o600)
-		}
-		if os.WriteFile(filepath.Join(dir, v.file), []byte(v.text), 0o600) == nil &&
-			os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o600) == nil {
-			return fmt.Sprintf("at %d/1769 of a processor (%s)", memory, v.how)
+	s, opened = httptest.NewUnstartedServer(h), new(atomic.Int64)
+	s.EnableHTTP2 = http2
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
 		}
 	}
-	return "WITHOUT a quota: no cgroup can be made here; see the processor time used"
-}
-
-// used is the processor time of a process.
-func used(t *testing.T, pid int) time.Duration {
-	t.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	must(t, err)
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	user, _ := strconv.Atoi(fields[11])
-	system, _ := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * 10 * time.Millisecond
-}
-
-// connections counts those that were opened.
-type connections struct{ opened atomic.Int64 }
-
-func (c *connections) count(_ net.Conn, s http.ConnState) {
-	if s == http.StateNew {
-		c.opened.Add(1)
-	}
-}
-
-// peak is the most memory that a process had, in MB.
-func peak(t *testing.T, pid int) (kb int) {
-	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	must(t, err)
-	_, text, _ := strings.Cut(string(status), "VmHWM:")
-	_, err = fmt.Sscan(text, &kb)
-	must(t, err)
-	return kb / 1024
-}
-
-func serve(t *testing.T, h interface {
-	http.Handler
-	count(net.Conn, http.ConnState)
-}, cert tls.Certificate, protocols ...string) string {
-	t.Helper()
-	s := httptest.NewUnstartedServer(h)
-	s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: protocols, MinVersion: tls.VersionTLS12}
-	s.EnableHTTP2 = slices.Contains(protocols, "h2")
-	s.Config.ConnState = h.count
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	return s.URL
-}
-
-func certificate(t *testing.T) (tls.Certificate, []byte) {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(day), IsCA: true,
-		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &k.PublicKey, k)
-	must(t, err)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: k}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-}
-
-func pool(root []byte) *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AppendCertsFromPEM(root)
-	return p
+	return s, opened
 }

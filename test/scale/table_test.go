@@ -16,12 +16,10 @@ import (
 // table is as much of DynamoDB as a pass uses, in memory, with a real table's
 // time to answer: no stand-in is quick enough to be worked at this rate.
 type table struct {
-	connections
 	mu    sync.Mutex
 	takes time.Duration // what an answer takes
 	items map[string]entry
 	due   map[string][]place // by shard, in order
-	calls int
 }
 
 type entry struct {
@@ -68,7 +66,6 @@ func (t *table) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.Unmarshal(body, &in)
 	status, answer := http.StatusOK, any(struct{}{})
 	t.mu.Lock()
-	t.calls++
 	takes := t.takes
 	switch _, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), "."); operation {
 	case "GetItem":
