@@ -33,6 +33,7 @@ import (
 	"github.com/keepin/keepin/shared/storetest"
 	"github.com/keepin/keepin/shared/web"
 	"github.com/keepin/keepin/test/e2e"
+	"github.com/keepin/keepin/test/tool"
 )
 
 // world is keepin, LinkedIn and an application's page, each on a port of
@@ -81,11 +82,7 @@ func chromium(t *testing.T) string {
 			return path
 		}
 	}
-	skip := t.Skip
-	if os.Getenv("KEEPIN_TEST_REQUIRE") != "" {
-		skip = t.Fatal
-	}
-	skip("Chromium is not installed: run test/setup.sh")
+	tool.Missing(t, "Chromium", "test/setup.sh")
 	return ""
 }
 

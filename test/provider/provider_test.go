@@ -33,6 +33,7 @@ import (
 	"github.com/keepin/keepin/shared/secret"
 	"github.com/keepin/keepin/shared/telemetry"
 	"github.com/keepin/keepin/test/e2e"
+	"github.com/keepin/keepin/test/tool"
 )
 
 //go:embed node/provider.mjs
@@ -101,11 +102,7 @@ func start(t *testing.T, redirectURI string) string {
 		_, err = os.Stat(filepath.Join(folder, "installed"))
 	}
 	if err != nil {
-		skip := t.Skipf
-		if os.Getenv("KEEPIN_TEST_REQUIRE") != "" {
-			skip = t.Fatalf
-		}
-		skip("oidc-provider is not installed: run test/provider/install.sh")
+		tool.Missing(t, "oidc-provider", "test/provider/install.sh")
 	}
 	cmd := exec.CommandContext(t.Context(), node, "--input-type=module", "--eval", program)
 	cmd.Dir, cmd.Env = folder, append(os.Environ(), "REDIRECT_URI="+redirectURI)

@@ -19,6 +19,7 @@ import (
 	"github.com/keepin/keepin/shared/dynamo"
 	"github.com/keepin/keepin/shared/seal"
 	"github.com/keepin/keepin/shared/secret"
+	"github.com/keepin/keepin/test/aws/awstest"
 )
 
 const root = "../.."
@@ -643,19 +644,10 @@ var rules = map[string]func(stack, complain){
 	"variablesAreKnown":          variablesAreKnown,
 }
 
-// translated is the template as CloudFormation. Without the pinned SAM CLI the
-// test is skipped, but not where KEEPIN_TEST_REQUIRE is set, as in CI.
+// translated is the template as CloudFormation, by the pinned SAM CLI.
 func translated(t *testing.T) []byte {
 	t.Helper()
-	python := filepath.Join(root, ".tools/sam/bin/python")
-	if _, err := os.Stat(python); err != nil {
-		skip := t.Skip
-		if os.Getenv("KEEPIN_TEST_REQUIRE") != "" {
-			skip = t.Fatal
-		}
-		skip("SAM CLI is not installed: run test/aws/install.sh sam")
-	}
-	cmd := exec.Command(python, "translate.py", filepath.Join(root, "template.yaml"))
+	cmd := exec.Command(awstest.Tool(t, "python"), "translate.py", filepath.Join(root, "template.yaml"))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {

@@ -21,6 +21,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/keepin/keepin/test/tool"
 )
 
 // Region is what the stand-ins are called with.
@@ -112,17 +114,12 @@ func Table(t testing.TB, endpoint string) string {
 	return name
 }
 
-// installed is the program below .tools. Without it the test is skipped, but
-// not where KEEPIN_TEST_REQUIRE is set, as in CI.
-func installed(t testing.TB, tool, path string) string {
+// installed is the program below .tools.
+func installed(t testing.TB, name, path string) string {
 	t.Helper()
 	path = filepath.Join(tools(), path)
 	if _, err := os.Stat(path); err != nil {
-		skip := t.Skipf
-		if os.Getenv("KEEPIN_TEST_REQUIRE") != "" {
-			skip = t.Fatalf
-		}
-		skip("%s is not installed: run test/aws/install.sh %s", tool, tool)
+		tool.Missing(t, name, "test/aws/install.sh "+name)
 	}
 	return path
 }
