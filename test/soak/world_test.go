@@ -467,17 +467,20 @@ type store struct {
 
 func newStore(t *testing.T, w *world, kind string) *store {
 	s := &store{w: w, grants: map[keeper.MemberID]keeper.Grant{}}
-	if kind == "bolt" {
+	switch kind {
+	case "":
+		m := storetest.NewMemory(w.now)
+		s.Store, s.Desk = m, m
+	case "bolt":
 		db, err := bolt.Open(filepath.Join(t.TempDir(), "soak.db"), w.now)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { db.Close() })
 		s.Store, s.Desk = db, db
-		return s
+	default:
+		t.Fatalf("KEEPIN_SOAK_STORE is %q: it must be bolt, or not set", kind)
 	}
-	m := storetest.NewMemory(w.now)
-	s.Store, s.Desk = m, m
 	return s
 }
 
