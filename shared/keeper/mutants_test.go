@@ -73,6 +73,11 @@ var livesFind = []string{
 }
 
 func TestLivesFindMutants(t *testing.T) {
+	for _, what := range livesFind {
+		if !slices.ContainsFunc(mutants, func(m mutant) bool { return m.what == what }) {
+			t.Errorf("%q is no mutant", what)
+		}
+	}
 	eachMutant(t, func(m mutant) {
 		found, out := m.run(t, "sim_test.go", "-test.run", "TestRandomLives", "-rapid.nofailfile", "-rapid.shrinktime=0s")
 		switch {
