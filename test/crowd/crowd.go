@@ -23,8 +23,8 @@ import (
 	"github.com/keepin/keepin/shared/linkedinsim"
 )
 
-// Crowd is the members of one keepin. All its fields but the last ones are to be
-// set before the first call.
+// Crowd is the members of one keepin. Its fields are to be set before the first
+// call.
 type Crowd struct {
 	Base    string              // keepin's address
 	Sim     *linkedinsim.Sim    // LinkedIn, which refuses nobody
