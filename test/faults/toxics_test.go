@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/netip"
@@ -25,6 +26,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/keepin/keepin/shared/linkedinsim"
+	"github.com/keepin/keepin/test/e2e"
 )
 
 // effect is what a broken link does to one call: it is what the answer of
@@ -148,7 +150,9 @@ func (l link) mend(t testing.TB) {
 	l.proxy.Toxics.ResetToxics(context.Background())
 	if !l.proxy.Enabled {
 		_ = syscall.Close(*l.holds)
-		must(t, l.proxy.Start())
+		var err error
+		eventually(func() bool { err = l.proxy.Start(); return err == nil }) // as in add
+		must(t, err)
 	}
 }
 
@@ -166,10 +170,26 @@ func (l link) hold() error {
 	if err == nil {
 		err = syscall.Bind(*l.holds, &syscall.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
 	}
+	if err == nil { // the address may be used again by this socket alone, or else whoever says the same listens there
+		err = syscall.SetsockoptInt(*l.holds, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 0)
+	}
 	if err != nil {
 		_ = syscall.Close(*l.holds)
 	}
 	return err
+}
+
+func TestALinkThatIsDownKeepsItsPort(t *testing.T) {
+	l := newLink(t, e2e.Listen(t).Addr().String())
+	l.add(t, toxic{isDown: true}, 0, 0)
+	if other, err := new(net.ListenConfig).Listen(t.Context(), "tcp", l.address()); err == nil {
+		_ = other.Close()
+		t.Error("another listens there")
+	}
+	l.mend(t)
+	c, err := new(net.Dialer).DialContext(t.Context(), "tcp", l.address())
+	must(t, err)
+	_ = c.Close()
 }
 
 // processor is the right to compute: most cases wait most of the time, but if
