@@ -254,6 +254,10 @@ func TestAMemberStaysSignedInForAYear(t *testing.T) {
 		if !w.live(t, token) {
 			t.Fatalf("day %.1f: LinkedIn does not honour the token", w.clock.Now().Sub(begun).Hours()/24)
 		}
+		// Renewed days before it dies, while LinkedIn gives a later end.
+		if end := now.Access.ExpiresAt; end.Sub(w.clock.Now()) < 8*day && now.ReconnectBy().Sub(end) > time.Hour {
+			t.Fatalf("day %.1f: the token ends at %v, and LinkedIn would give more", w.clock.Now().Sub(begun).Hours()/24, end)
+		}
 		if !now.Access.IssuedAt.Equal(issued) {
 			issued = now.Access.IssuedAt
 			refreshes++
