@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/cryptotest"
 	"time"
@@ -349,33 +351,51 @@ func TestAnUnavailableKeysetIsNotABrokenValue(t *testing.T) {
 func TestKeysRotateWhileOthersSealAndOpen(t *testing.T) {
 	set := first
 	a, b := newFixture(set), newFixture(set)
-	blobs := make(chan []byte, 16)
+	blobs, stop := make(chan []byte, 16), make(chan struct{})
 	var wg sync.WaitGroup
-	for _, f := range []*fixture{a, b, a, b} {
-		wg.Go(func() {
-			for range 2000 {
-				blob, err := f.Seal(t.Context(), secret.New("x"), keeper.PurposeAccess, owner)
-				if err != nil {
-					t.Error(err)
-				}
-				select {
-				case blobs <- blob:
-				case blob = <-blobs:
-					if _, err := f.Open(t.Context(), blob, keeper.PurposeAccess, owner); errors.Is(err, seal.ErrOpen) {
+	work := func(f *fixture) (done *atomic.Int64) {
+		done = new(atomic.Int64)
+		for range 2 {
+			wg.Go(func() {
+				for ; ; done.Add(1) {
+					blob, err := f.Seal(t.Context(), secret.New("x"), keeper.PurposeAccess, owner)
+					if err != nil {
 						t.Error(err)
 					}
+					select {
+					case <-stop:
+						return
+					case blobs <- blob:
+					case blob = <-blobs:
+						if _, err := f.Open(t.Context(), blob, keeper.PurposeAccess, owner); errors.Is(err, seal.ErrOpen) {
+							t.Error(err)
+						}
+					}
 				}
-			}
-		})
+			})
+		}
+		return done
+	}
+	byA, byB := work(a), work(b)
+	some := func() {
+		for atA, atB := byA.Load(), byB.Load(); byA.Load() < atA+100 || byB.Load() < atB+100; {
+			runtime.Gosched()
+		}
 	}
 	for range 20 {
+		some()
 		set = mustAdd(t, set)
 		a.put(set, nil)
 		b.put(set, nil)
 		a.pass(time.Minute)
-		b.pass(11 * time.Second)
+		b.pass(11 * time.Second) // so that only a value of a's has it read the new keyset
 	}
+	some()
+	close(stop)
 	wg.Wait()
+	if b.rereads == 0 {
+		t.Error("b met no key that it did not hold: the test shows nothing")
+	}
 }
 
 func TestAKeysetIsCheckedAndNotQuoted(t *testing.T) {
