@@ -1,4 +1,4 @@
-"""Prints the CloudFormation that SAM makes of a template, without an account: translate.py template.yaml"""
+"""Prints the CloudFormation that SAM makes of a template, without an account. The template comes by standard input."""
 import json
 import os
 import sys
@@ -9,8 +9,7 @@ from samcli.yamlhelper import yaml_parse
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
-with open(sys.argv[1]) as f:
-    template = yaml_parse(f.read())
+template = yaml_parse(sys.stdin.read())
 for resource in template["Resources"].values():  # what `sam package` would put there
     if resource["Type"] == "AWS::Serverless::Function":
         resource["Properties"]["CodeUri"] = "s3://bucket/key"
