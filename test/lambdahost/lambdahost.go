@@ -8,6 +8,7 @@
 package lambdahost
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -144,10 +146,10 @@ func (h *Host) Close() {
 // Build builds the main package pkg for this machine, as sam.mk does for
 // Lambda, into dir/name/bootstrap.
 func Build(ctx context.Context, dir, name, pkg string, tags ...string) error {
-	all := "lambda.norpc"
-	for _, t := range tags {
-		all += "," + t
+	if err := Watch(ctx, pkg, tags...); err != nil {
+		return err
 	}
+	all := tagList(tags)
 	cmd := exec.CommandContext(ctx, "go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-tags", all,
 		"-ldflags", "-s -w -buildid=", "-o", filepath.Join(dir, name, "bootstrap"), pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -155,4 +157,31 @@ func Build(ctx context.Context, dir, name, pkg string, tags ...string) error {
 		return fmt.Errorf("build %s: %w\n%s", name, err, out)
 	}
 	return nil
+}
+
+// Watch has Go's cache of test results know the module's own sources of main
+// packages that another program builds: with one of them changed, the test that
+// called it runs again.
+func Watch(ctx context.Context, pkgs string, tags ...string) error {
+	cmd := exec.CommandContext(ctx, "go", "list", "-deps", "-tags", tagList(tags), "-f",
+		`{{if and .Module .Module.Main}}{{$dir := .Dir}}{{.Module.GoMod}}{{"\n"}}{{range .GoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}{{range .EmbedFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}{{end}}`, pkgs)
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("list the sources of %s: %w\n%s", pkgs, err, complaints.String())
+	}
+	for file := range strings.Lines(string(out)) {
+		if file = strings.TrimSpace(file); file == "" {
+			continue
+		}
+		if _, err := os.Stat(file); err != nil { // the cache notes each
+			return fmt.Errorf("watch: %w", err)
+		}
+	}
+	return nil
+}
+
+func tagList(tags []string) string {
+	return strings.Join(append([]string{"lambda.norpc"}, tags...), ",")
 }
