@@ -23,6 +23,7 @@ import (
 	"github.com/keepin/keepin/shared/linkedinsim"
 	"github.com/keepin/keepin/test/aws/awstest"
 	"github.com/keepin/keepin/test/e2e"
+	"github.com/keepin/keepin/test/lambdahost"
 )
 
 // stack is keepin as `sam deploy` makes it of template.yaml, beside a simulated
@@ -75,7 +76,8 @@ func deploy(t *testing.T) *stack {
 // watchSources has Go's cache of test results know what only other programs read.
 func watchSources(t testing.TB) {
 	t.Helper()
-	for _, pattern := range []string{"localaws.py", "../../*.yaml", "../../*.toml", "../../*.mk", "../../Makefile", "../../go.mod", "../../docs/deploy.md", "../../functions/*/*.go", "../../shared/*/*.go", "../../shared/*/*/*.go"} {
+	must(t, lambdahost.Watch(t.Context(), "../../functions/..."))
+	for _, pattern := range []string{"localaws.py", "install.sh", "../../*.yaml", "../../*.toml", "../../*.mk", "../../Makefile", "../../docs/deploy.md"} {
 		found, err := filepath.Glob(pattern)
 		must(t, err)
 		if len(found) == 0 {
