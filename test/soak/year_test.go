@@ -34,7 +34,7 @@ type trouble struct {
 
 var troubles = plan()
 
-// plan: six hours of outage each week, in five ways; seven days from day 200
+// plan: six hours of outage each week, in four ways; seven days from day 200
 // on; all refreshes refused on day 120; a new client secret every 28 days. LinkedIn
 // honours the old one for a day, but each third time it does not, and the new one
 // reaches keepin six hours late.
