@@ -214,7 +214,7 @@ func (k *Keeper) Inspect(ctx context.Context, id MemberID) (Grant, error) {
 }
 
 // SignOut destroys the member's tokens and, by the new generation, sessions:
-// once it returns nil, no answer carries one of them. A member who is unknown
+// no call that begins once it has returned nil is answered with one. A member who is unknown
 // or signed out already is nil too. LinkedIn's revoke follows, best effort,
 // within 2 seconds.
 func (k *Keeper) SignOut(ctx context.Context, id MemberID) error {
