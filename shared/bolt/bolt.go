@@ -258,18 +258,26 @@ func (db *DB) Look(ctx context.Context, id keeper.MemberID, h session.Hash) (g k
 	return g, s, nil
 }
 
+// All implements session.Store.
+func (db *DB) All(ctx context.Context, id keeper.MemberID) (g keeper.Grant, have []session.Session, err error) {
+	err = db.read(ctx, "read a member", func(tx *bbolt.Tx) error {
+		if g, err = getGrant(tx, id, db.now()); errors.Is(err, keeper.ErrNotFound) {
+			g, err = keeper.Grant{Member: id}, nil
+		}
+		if err == nil {
+			have, err = sessionsOf(tx, id)
+		}
+		return err
+	})
+	if err != nil {
+		return keeper.Grant{}, nil, err
+	}
+	return g, have, nil
+}
+
 // PutSession implements session.Store.
 func (db *DB) PutSession(ctx context.Context, s session.Session) error {
 	return db.write(ctx, "put session", func(tx *bbolt.Tx) error {
-		have, err := sessionsOf(tx, s.Member)
-		if err != nil {
-			return err
-		}
-		for _, h := range session.Excess(have, s, db.now()) {
-			if err := remove(tx, sessions, sessionKey(s.Member, h)); err != nil {
-				return err
-			}
-		}
 		v, err := encodeSession(s)
 		if err != nil {
 			return err

@@ -226,36 +226,42 @@ func (t *Table) Look(ctx context.Context, id keeper.MemberID, h session.Hash) (k
 	return g, s, nil
 }
 
-// PutSession implements session.Store: a query, a put, and a delete for each
-// session that must go. Two at once may leave one too many until the next.
-func (t *Table) PutSession(ctx context.Context, s session.Session) error {
-	out, err := t.query(ctx, "put session", query{
-		KeyConditionExpression:    "pk = :pk AND begins_with(sk, :session)",
-		ExpressionAttributeValues: item{":pk": text(memberKey(s.Member)), ":session": text(sessionPrefix)},
-		ProjectionExpression:      "pk, sk, v, g, cr, e",
-		Select:                    specificAttributes,
+// All implements session.Store: one query, of one read unit where the grant and
+// its sessions have no more than 4 KB.
+func (t *Table) All(ctx context.Context, id keeper.MemberID) (keeper.Grant, []session.Session, error) {
+	g, have := keeper.Grant{Member: id}, []session.Session(nil)
+	in := query{
+		KeyConditionExpression:    "pk = :pk",
+		ExpressionAttributeValues: item{":pk": text(memberKey(id))},
 		ConsistentRead:            true,
-	})
-	if err != nil {
-		return err
 	}
-	var have []session.Session
-	for _, i := range out.Items {
-		o, err := toSession("put session", i)
+	for {
+		out, err := t.query(ctx, "read a member", in)
 		if err != nil {
-			return err
+			return keeper.Grant{}, nil, err
 		}
-		have = append(have, o)
-	}
-	if err := t.put(ctx, "put session", fromSession(s), "", nil); err != nil {
-		return err
-	}
-	for _, h := range session.Excess(have, s, t.now()) {
-		if err := t.delete(ctx, "put session", sessionKey(s.Member, h)); err != nil {
-			return err
+		for _, i := range out.Items {
+			if item(i).sort() != grantSort {
+				var s session.Session
+				if s, err = toSession("read a member", i); err == nil {
+					have = append(have, s)
+				}
+			} else if !item(i).ended(t.now()) {
+				g, err = toGrant("read a member", i)
+			}
+			if err != nil {
+				return keeper.Grant{}, nil, err
+			}
+		}
+		if in.ExclusiveStartKey = out.LastEvaluatedKey; len(in.ExclusiveStartKey) == 0 {
+			return g, have, nil
 		}
 	}
-	return nil
+}
+
+// PutSession implements session.Store.
+func (t *Table) PutSession(ctx context.Context, s session.Session) error {
+	return t.put(ctx, "put session", fromSession(s), "", nil)
 }
 
 // EndSession implements session.Store.

@@ -110,7 +110,8 @@ func TestCallsAreWhatTheyMayCost(t *testing.T) {
 		{"Due", func() error { _, err := db.Due(ctx, 0, keeper.Nominee{}, end, 10); return err }, "Query due"},
 		{"PutSession", func() error {
 			return db.PutSession(ctx, session.Session{Member: alice, Hash: session.Hash{1}, CreatedAt: at, ExpiresAt: end})
-		}, "Query consistent, PutItem"},
+		}, "PutItem"},
+		{"All", func() error { _, _, err := db.All(ctx, alice); return err }, "Query consistent"},
 		{"Look", func() error { _, _, err := db.Look(ctx, alice, session.Hash{1}); return err }, "Query consistent"},
 		{"EndSession", func() error { return db.EndSession(ctx, alice, session.Hash{1}) }, "DeleteItem"},
 		{"Burn", func() error { _, err := db.Burn(ctx, session.Hash{1}, session.Burn{ExpiresAt: end}); return err }, "PutItem if"},

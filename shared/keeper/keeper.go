@@ -77,18 +77,24 @@ func New(c Config) (*Keeper, error) {
 }
 
 // SignIn keeps what a member has just granted. It returns the grant as stored.
-func (k *Keeper) SignIn(ctx context.Context, id Identity, t Tokens) (Grant, error) {
+// seen is the member's grant as the store had it a moment ago, one with nothing
+// but its Member where there was none; the zero Grant: not read yet.
+func (k *Keeper) SignIn(ctx context.Context, seen Grant, id Identity, t Tokens) (Grant, error) {
 	if id.Subject == "" || id.ClientID == "" || t.Access.IsZero() || !t.ExpiresAt.After(t.IssuedAt) {
 		return Grant{}, errors.New("keeper: sign in: the identity or the token is not whole")
 	}
-	member := NewMemberID(id.ClientID, id.Subject)
+	member := id.Member()
 	issued, err := k.seal(ctx, member, t)
 	if err != nil {
 		return Grant{}, err
 	}
 	generation := rand.Text()
 	begun, first := "", true
-	g, err := k.update(ctx, member, func(g *Grant) error {
+	last := &seen
+	if seen.Member != member {
+		last = nil
+	}
+	g, err := k.change(ctx, member, last, putTries, func(g *Grant) error {
 		if first {
 			begun, first = g.Generation, false
 		} else if g.Status == SignedOut && g.Generation != begun {
@@ -249,24 +255,26 @@ func (k *Keeper) Observe(ctx context.Context, operation string, err error) {
 // the put is ever retried, never what led to it. f sees Rev "" where there is
 // no grant; it is run until a put holds, so it must not do anything twice.
 func (k *Keeper) update(ctx context.Context, id MemberID, f func(*Grant) error) (Grant, error) {
-	return k.updateFrom(ctx, Grant{Member: id}, putTries, f)
+	return k.change(ctx, id, nil, putTries, f)
 }
 
-// updateFrom is update for a caller who has seen the grant: the first try is
-// made on that, which saves a read. The store may fail tries times.
+// updateFrom is update for a caller who has seen the grant. The store may fail
+// tries times.
 func (k *Keeper) updateFrom(ctx context.Context, seen Grant, tries int, f func(*Grant) error) (Grant, error) {
+	return k.change(ctx, seen.Member, &seen, tries, f)
+}
+
+// change is update whose first try is made on what was seen, which saves a read.
+func (k *Keeper) change(ctx context.Context, id MemberID, seen *Grant, tries int, f func(*Grant) error) (Grant, error) {
 	var tried []string
 	last, wait := error(ErrConflict), 50*time.Millisecond
 	for failed, conflicts := 0, 0; failed < tries && conflicts < maxConflicts; {
-		g, err := seen, error(nil)
-		guess := g.Rev != ""
-		if !guess {
-			g, err = k.Store.Get(ctx, seen.Member)
+		g, err, guess := Grant{Member: id}, error(nil), seen != nil
+		if guess {
+			g, seen = *seen, nil
+		} else if g, err = k.Store.Get(ctx, id); errors.Is(err, ErrNotFound) {
+			g, err = Grant{Member: id}, nil
 		}
-		if errors.Is(err, ErrNotFound) {
-			g, err = Grant{Member: seen.Member}, nil
-		}
-		seen.Rev = ""
 		if err == nil {
 			if g.Rev != "" && slices.Contains(tried, g.Rev) {
 				return g, nil

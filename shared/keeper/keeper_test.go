@@ -404,13 +404,47 @@ func TestLogoutWinsOverSignInThatIsRetried(t *testing.T) {
 	}
 	w.config.Sleep = func(ctx context.Context, _ time.Duration) error { return w.SignOut(ctx, id) }
 	signingIn := w.keeper(t, nil)
-	_, err := signingIn.SignIn(t.Context(), keeper.Identity{ClientID: "77keepin", Subject: linkedinsim.Subject("77keepin", "ada")},
+	_, err := signingIn.SignIn(t.Context(), keeper.Grant{}, keeper.Identity{ClientID: "77keepin", Subject: linkedinsim.Subject("77keepin", "ada")},
 		keeper.Tokens{Access: secret.New("a"), IssuedAt: w.clock.Now(), ExpiresAt: w.clock.Now().Add(day)})
 	if !errors.Is(err, keeper.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
 	if g := w.grant(t, id); g.Status != keeper.SignedOut {
 		t.Errorf("the member is signed in after the logout: %s", brief(g))
+	}
+}
+
+// A sign-in that was told what there is reads nothing; where that is out of date
+// by then, it reads.
+func TestSignInReadsWhatItHasNotSeen(t *testing.T) {
+	w := newWorld(t, nil)
+	id := keeper.NewMemberID("77keepin", linkedinsim.Subject("77keepin", "ada"))
+	reads := 0
+	w.store.Before = func(op string) (bool, error) {
+		if op == "Get" {
+			reads++
+		}
+		return true, nil
+	}
+	signIn := func(what string, seen keeper.Grant, want int) keeper.Grant {
+		t.Helper()
+		reads = 0
+		g, err := w.SignIn(t.Context(), seen, keeper.Identity{ClientID: "77keepin", Subject: linkedinsim.Subject("77keepin", "ada")},
+			keeper.Tokens{Access: secret.New("a"), IssuedAt: w.clock.Now(), ExpiresAt: w.clock.Now().Add(day)})
+		if err != nil || reads != want {
+			t.Errorf("%s: %d reads, %v; want %d", what, reads, err, want)
+		}
+		return g
+	}
+	first := signIn("nobody is there", keeper.Grant{Member: id}, 0)
+	second := signIn("somebody is there", first, 0)
+	if second.Generation != first.Generation {
+		t.Error("the sessions before are void")
+	}
+	for what, seen := range map[string]keeper.Grant{"not seen": {}, "seen another member": {Member: "another", Rev: "r", Generation: "another"}, "seen before": first, "seen when there was none": {Member: id}} {
+		if g := signIn(what, seen, 1); g.Generation != first.Generation || g.Member != id {
+			t.Errorf("%s: the sessions before are void: %s", what, brief(g))
+		}
 	}
 }
 
@@ -1125,7 +1159,7 @@ func TestPassIsBounded(t *testing.T) {
 		}
 		const n = 2000
 		for i := range n {
-			if _, err := k.SignIn(t.Context(), keeper.Identity{ClientID: "app", Subject: fmt.Sprint(i)}, keeper.Tokens{Access: secret.New("a"),
+			if _, err := k.SignIn(t.Context(), keeper.Grant{}, keeper.Identity{ClientID: "app", Subject: fmt.Sprint(i)}, keeper.Tokens{Access: secret.New("a"),
 				IssuedAt: time.Now(), ExpiresAt: time.Now().Add(60 * day), Refresh: secret.New("r"), RefreshExpiresAt: time.Now().Add(365 * day)}); err != nil {
 				t.Fatal(err)
 			}

@@ -162,7 +162,7 @@ func newModel(s setup) *model {
 			a.run = func(k *keeper.Keeper) {
 				m.consent++
 				access, refresh := m.issue(m.now, m.now.Add(365*day))
-				_, _ = k.SignIn(context.Background(), keeper.Identity{ClientID: "c", Subject: "sub"}, keeper.Tokens{Access: secret.New(access.name), IssuedAt: m.now,
+				_, _ = k.SignIn(context.Background(), read(k.Store, ada), keeper.Identity{ClientID: "c", Subject: "sub"}, keeper.Tokens{Access: secret.New(access.name), IssuedAt: m.now,
 					ExpiresAt: access.ends, Refresh: secret.New(refresh.name), RefreshExpiresAt: refresh.ends, Scopes: []string{"openid"}})
 			}
 		case 'O':

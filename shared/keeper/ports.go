@@ -154,6 +154,9 @@ type Identity struct {
 	Profile  Profile
 }
 
+// Member is the id of who that is.
+func (id Identity) Member() MemberID { return NewMemberID(id.ClientID, id.Subject) }
+
 // Authorization is one trip of a browser to the consent page and back. Nonce
 // and Verifier (PKCE) are zero where the provider's profile switches them off,
 // as LinkedIn's does.

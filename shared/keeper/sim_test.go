@@ -209,7 +209,7 @@ func (l *life) signInNow() {
 		return
 	}
 	l.signedOut = false
-	if _, err := l.SignIn(ctx, id, tokens); err == nil {
+	if _, err := l.SignIn(ctx, read(l.Store, id.Member()), id, tokens); err == nil {
 		l.count("sign-in")
 		l.signedOut = false // a logout may have come in the middle
 		l.signIns++

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Excess names what must go when s is stored beside have, the member's other
+// excess names what must go when s is stored beside have, the member's other
 // sessions: those that have ended at now, and the oldest beyond MaxPerMember. s
 // itself always stays, and so does its place in have.
-func Excess(have []Session, s Session, now time.Time) []Hash {
+func excess(have []Session, s Session, now time.Time) []Hash {
 	var gone []Hash
 	var live []Session
 	for _, o := range have {

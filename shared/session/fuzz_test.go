@@ -91,7 +91,7 @@ func FuzzOpenSession(f *testing.F) {
 	if err := b.store.Put(f.Context(), g, ""); err != nil {
 		f.Fatal(err)
 	}
-	if _, err := b.Start(f.Context(), request(), g, id); err != nil {
+	if _, err := b.Start(f.Context(), request(), g, id, nil); err != nil {
 		f.Fatal(err)
 	}
 	good := string(g.Member) + "." + id.Reveal()

@@ -39,8 +39,11 @@ type Store interface {
 	// missing or its ExpiresAt is not after the store's clock. Whether
 	// generation and status still hold is for the caller to judge.
 	Look(ctx context.Context, id keeper.MemberID, h Hash) (keeper.Grant, Session, error)
-	// PutSession adds s, or replaces the one with the same hash, and drops
-	// expired ones and the oldest beyond MaxPerMember.
+	// All reads the grant, whole, and every session of a member, those that have
+	// ended too, in any order and in one consistent read. Where there is no grant,
+	// or it has ended, that is no error: it is one with its Member alone.
+	All(ctx context.Context, id keeper.MemberID) (keeper.Grant, []Session, error)
+	// PutSession adds s, or replaces the one with the same hash.
 	PutSession(ctx context.Context, s Session) error
 	// EndSession removes a session; nil when there is none.
 	EndSession(ctx context.Context, id keeper.MemberID, h Hash) error

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,11 +86,23 @@ func (m *Manager) look(ctx context.Context, id keeper.MemberID, key Hash) (keepe
 	return g, s, nil
 }
 
+// Seen is what the store has of a member, as a Keeper's SignIn and Start can use
+// it. Both can do without: where it cannot be read now, it is nothing.
+func (m *Manager) Seen(ctx context.Context, id keeper.MemberID) (keeper.Grant, []Session) {
+	g, have, err := m.Store.All(ctx, id)
+	if err != nil {
+		return keeper.Grant{}, nil
+	}
+	return g, have
+}
+
 // Start signs this browser in to g with the session id that its transaction
-// brought, and ends the session it had before; where that cannot be ended, nobody
-// is signed in anew. It sets no cookie: see SetCookie.
+// brought. It ends the session that the browser had before, and those of the
+// member for whom there is no room; where one cannot be ended, nobody is signed in
+// anew. It sets no cookie: see SetCookie. have are the member's sessions, as Seen
+// gave them; where they were not known, the next sign-in makes room.
 // previous is the other member whom the browser was signed in as, or "".
-func (m *Manager) Start(ctx context.Context, r *http.Request, g keeper.Grant, id secret.String) (previous keeper.MemberID, err error) {
+func (m *Manager) Start(ctx context.Context, r *http.Request, g keeper.Grant, id secret.String, have []Session) (previous keeper.MemberID, err error) {
 	key := hash(id)
 	member, old, ok := m.presented(r)
 	ok = ok && old != key
@@ -102,18 +115,27 @@ func (m *Manager) Start(ctx context.Context, r *http.Request, g keeper.Grant, id
 		}
 	}
 	now := m.Now().UTC()
-	err = m.Store.PutSession(ctx, Session{
+	s := Session{
 		Member: g.Member, Hash: key, Generation: g.Generation,
 		CreatedAt: now, ExpiresAt: now.Add(Lifetime),
-	})
-	if err != nil {
+	}
+	if err := m.Store.PutSession(ctx, s); err != nil {
 		return "", fmt.Errorf("start a session: %w", err)
 	}
+	// A session that might go on beside the new one is worse than a sign-in that
+	// must be begun again (OWASP ASVS 5.0, 7.2.4).
+	end := func(member keeper.MemberID, h Hash) error {
+		return m.retry(ctx, func() error { return m.Store.EndSession(ctx, member, h) })
+	}
 	if ok {
-		// A session that might go on beside the new one is worse than a sign-in that
-		// must be begun again (OWASP ASVS 5.0, 7.2.4).
-		if err := m.retry(ctx, func() error { return m.Store.EndSession(ctx, member, old) }); err != nil {
+		if err := end(member, old); err != nil {
 			return "", fmt.Errorf("end the session before: %w", err)
+		}
+		have = slices.DeleteFunc(slices.Clone(have), func(o Session) bool { return o.Hash == old })
+	}
+	for _, h := range excess(have, s, now) {
+		if err := end(g.Member, h); err != nil {
+			return "", fmt.Errorf("end the oldest session: %w", err)
 		}
 	}
 	return previous, nil

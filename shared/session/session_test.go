@@ -57,7 +57,7 @@ func newBench(t *testing.T, secure bool) *bench {
 			b.lost = ""
 			return true, errors.New("the answer is lost")
 		}
-		if op != "Look" && op != "Get" {
+		if op != "Look" && op != "Get" && op != "All" {
 			b.writes = append(b.writes, op)
 		}
 		return true, nil
@@ -105,6 +105,14 @@ func (b *bench) grant(subject string) keeper.Grant {
 	return g
 }
 
+// get is the grant of subject as stored.
+func (b *bench) get(subject string) keeper.Grant {
+	b.Helper()
+	g, err := b.store.Get(b.Context(), keeper.NewMemberID("client", subject))
+	b.must(err)
+	return g
+}
+
 // change stores a changed grant.
 func (b *bench) change(id keeper.MemberID, f func(*keeper.Grant)) {
 	b.Helper()
@@ -138,7 +146,8 @@ func (b *bench) signIn(g keeper.Grant, cookies ...string) (cookie string, previo
 	w := httptest.NewRecorder()
 	t, err := b.Begin(w, request(), session.Transaction{ReturnTo: "https://app.example/"})
 	b.must(err)
-	previous, err = b.Start(b.Context(), request(cookies...), g, t.Session)
+	_, have := b.Seen(b.Context(), g.Member)
+	previous, err = b.Start(b.Context(), request(cookies...), g, t.Session, have)
 	b.must(err)
 	w = httptest.NewRecorder()
 	b.SetCookie(w, g.Member, t.Session)
@@ -342,6 +351,93 @@ func TestSwitchNamesTheMemberBefore(t *testing.T) {
 	}
 }
 
+// houseful signs n browsers of ada in, a minute apart, and tells who still is.
+func houseful(b *bench, n int) (cookies []string, signedIn func() []int) {
+	b.Helper()
+	ada := b.grant("ada")
+	for range n {
+		cookie, _ := b.signIn(ada)
+		cookies = append(cookies, cookie)
+		b.pass(time.Minute)
+	}
+	return cookies, func() (in []int) {
+		for i, cookie := range cookies {
+			if _, _, err := b.Member(request(cookie)); err == nil {
+				in = append(in, i)
+			}
+		}
+		return in
+	}
+}
+
+func TestOldestSessionBeyondTheCapGoes(t *testing.T) {
+	b := newBench(t, true)
+	other, _ := b.signIn(b.grant("bob"))
+	_, signedIn := houseful(b, session.MaxPerMember+2)
+	if got := signedIn(); len(got) != session.MaxPerMember || got[0] != 2 {
+		t.Errorf("signed in are %v, want all but the first two", got)
+	}
+	if _, _, err := b.Member(request(other)); err != nil {
+		t.Errorf("another member's session: %v", err)
+	}
+}
+
+func TestEndedSessionsMakeRoom(t *testing.T) {
+	b := newBench(t, true)
+	cookies, signedIn := houseful(b, session.MaxPerMember)
+	b.pass(session.Lifetime - (session.MaxPerMember-1)*time.Minute) // the first has ended, and the second ends now
+	for range 2 {
+		cookie, _ := b.signIn(b.get("ada"))
+		cookies = append(cookies, cookie)
+	}
+	_, have := b.Seen(t.Context(), b.get("ada").Member)
+	if got := signedIn(); len(got) != session.MaxPerMember-2 || got[0] != 2 || len(have) != session.MaxPerMember {
+		t.Errorf("of the first signed in are %v, want all but two; stored are %d", got, len(have))
+	}
+	for _, cookie := range cookies[session.MaxPerMember:] {
+		if _, _, err := b.Member(request(cookie)); err != nil {
+			t.Errorf("a new one: %v", err)
+		}
+	}
+}
+
+// The session that a browser had makes room for its next: no other device pays.
+func TestSignInInAFullHouseTakesTheBrowsersOwnPlace(t *testing.T) {
+	b := newBench(t, true)
+	cookies, signedIn := houseful(b, session.MaxPerMember)
+	b.signIn(b.get("ada"), cookies[7])
+	if got := signedIn(); len(got) != session.MaxPerMember-1 || slices.Contains(got, 7) {
+		t.Errorf("signed in are %v, want all but 7", got)
+	}
+}
+
+// Where what a member has cannot be read, the sign-in goes on; the next makes room.
+func TestRoomIsMadeByTheNextSignIn(t *testing.T) {
+	b := newBench(t, true)
+	_, signedIn := houseful(b, session.MaxPerMember)
+	b.down = "All"
+	b.signIn(b.get("ada"))
+	b.down = ""
+	if got := signedIn(); len(got) != session.MaxPerMember {
+		t.Errorf("signed in are %v, want all", got)
+	}
+	b.signIn(b.get("ada"))
+	if got := signedIn(); len(got) != session.MaxPerMember-2 || got[0] != 2 {
+		t.Errorf("signed in are %v, want all but the first two", got)
+	}
+}
+
+func TestSignInMakesRoomOrIsNone(t *testing.T) {
+	b := newBench(t, true)
+	houseful(b, session.MaxPerMember)
+	ada := b.get("ada")
+	b.down = "EndSession"
+	_, have := b.Seen(t.Context(), ada.Member)
+	if _, err := b.Start(t.Context(), request(), ada, secret.New(strings.Repeat("A", 43)), have); err == nil || errors.Is(err, session.ErrNone) {
+		t.Errorf("got %v, want the store's error", err)
+	}
+}
+
 func TestFixedSessionIsNeverAdopted(t *testing.T) {
 	b := newBench(t, true)
 	ada := b.grant("ada")
@@ -360,7 +456,7 @@ func TestFailedStartKeepsTheOldSession(t *testing.T) {
 	ada := b.grant("ada")
 	cookie, _ := b.signIn(ada)
 	b.down = "PutSession"
-	if _, err := b.Start(t.Context(), request(cookie), ada, secret.New(strings.Repeat("A", 43))); err == nil {
+	if _, err := b.Start(t.Context(), request(cookie), ada, secret.New(strings.Repeat("A", 43)), nil); err == nil {
 		t.Fatal("no error")
 	}
 	b.down = ""
@@ -382,7 +478,7 @@ func TestSignInEndsTheOldSessionOrIsNone(t *testing.T) {
 		}
 	}
 	b.down, b.downFor = "EndSession", 3
-	if _, err := b.Start(t.Context(), request(second), ada, secret.New(strings.Repeat("A", 43))); err == nil || errors.Is(err, session.ErrNone) {
+	if _, err := b.Start(t.Context(), request(second), ada, secret.New(strings.Repeat("A", 43)), nil); err == nil || errors.Is(err, session.ErrNone) {
 		t.Errorf("after three: %v, want the store's error", err)
 	}
 	if _, _, err := b.Member(request(second)); err != nil {

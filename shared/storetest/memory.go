@@ -162,14 +162,27 @@ func (m *Memory) Look(ctx context.Context, id keeper.MemberID, h session.Hash) (
 	return g, s, nil
 }
 
+// All implements session.Store.
+func (m *Memory) All(ctx context.Context, id keeper.MemberID) (keeper.Grant, []session.Session, error) {
+	g, have := keeper.Grant{Member: id}, []session.Session(nil)
+	err := m.do(ctx, "All", func() error {
+		if stored, err := m.grant(id); err == nil {
+			g = stored
+		}
+		have = slices.Clone(m.sessions[id])
+		return nil
+	})
+	if err != nil {
+		return keeper.Grant{}, nil, err
+	}
+	return g, have, nil
+}
+
 // PutSession implements session.Store.
 func (m *Memory) PutSession(ctx context.Context, s session.Session) error {
 	s = stored(s)
 	return m.do(ctx, "PutSession", func() error {
-		gone := append(session.Excess(m.sessions[s.Member], s, m.now()), s.Hash)
-		m.sessions[s.Member] = append(slices.DeleteFunc(m.sessions[s.Member], func(o session.Session) bool {
-			return slices.Contains(gone, o.Hash)
-		}), s)
+		m.sessions[s.Member] = append(slices.DeleteFunc(m.sessions[s.Member], func(o session.Session) bool { return o.Hash == s.Hash }), s)
 		return nil
 	})
 }

@@ -358,24 +358,22 @@ var mutants = []mutant{
 			return b.PutSession(ctx, s)
 		}}
 	}},
-	{"sessions: no cap", "OldestSessionBeyondTheCapGoes", func(b *base) storetest.Stores { return &uncapped{base: b} }},
-	{"sessions: the newest goes", "OldestSessionBeyondTheCapGoes", func(b *base) storetest.Stores {
-		return &dropping{base: b, drop: func(have []session.Session) int { return len(have) - 1 }}
+	{"all: no sealed tokens", "AllReadsAMemberWhole", func(b *base) storetest.Stores {
+		return &readingAll{b, func(g *keeper.Grant, _ *[]session.Session) { g.Refresh.Sealed = nil }}
 	}},
-	{"sessions: the first stored goes", "NewSessionStaysThoughItIsTheOldest", func(b *base) storetest.Stores {
-		return &dropping{base: b, drop: func([]session.Session) int { return 0 }}
-	}},
-	{"sessions: the cap counts the ended", "ExpiredSessionsGoFirst", func(b *base) storetest.Stores {
-		return &dropping{base: b, drop: func(have []session.Session) int {
-			oldest := 0
-			for i, s := range have {
-				if s.CreatedAt.Before(have[oldest].CreatedAt) {
-					oldest = i
-				}
-			}
-			return oldest
+	{"all: one session is left out", "AllReadsAMemberWhole", func(b *base) storetest.Stores {
+		return &readingAll{b, func(_ *keeper.Grant, have *[]session.Session) {
+			*have = (*have)[:min(len(*have), session.MaxPerMember)]
 		}}
 	}},
+	{"all: no member where there is no grant", "AllReadsAMemberWhole", func(b *base) storetest.Stores {
+		return &readingAll{b, func(g *keeper.Grant, _ *[]session.Session) {
+			if g.Rev == "" {
+				*g = keeper.Grant{}
+			}
+		}}
+	}},
+	{"all: not found is an error", "AllReadsAMemberWhole", func(b *base) storetest.Stores { return &allNotFound{b} }},
 	{"sessions: one hash, two rows", "SessionWithTheSameHashIsReplaced", func(b *base) storetest.Stores {
 		return &sessionPutting{b, func(ctx context.Context, s session.Session) error {
 			if _, _, err := b.Look(ctx, s.Member, s.Hash); err == nil {
@@ -770,65 +768,26 @@ func (m *sessionPutting) PutSession(ctx context.Context, s session.Session) erro
 	return m.put(ctx, s)
 }
 
-// uncapped keeps each session in a store of its own.
-type uncapped struct {
+// readingAll reads a member as it likes.
+type readingAll struct {
 	*base
-	mu  sync.Mutex
-	all map[session.Hash]*storetest.Memory
+	spoil func(*keeper.Grant, *[]session.Session)
 }
 
-func (m *uncapped) PutSession(ctx context.Context, s session.Session) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.all == nil {
-		m.all = make(map[session.Hash]*storetest.Memory)
-	}
-	m.all[s.Hash] = storetest.NewMemory(m.now)
-	return m.all[s.Hash].PutSession(ctx, s)
+func (m *readingAll) All(ctx context.Context, id keeper.MemberID) (keeper.Grant, []session.Session, error) {
+	g, have, err := m.base.All(ctx, id)
+	m.spoil(&g, &have)
+	return g, have, err
 }
 
-func (m *uncapped) Look(ctx context.Context, id keeper.MemberID, h session.Hash) (keeper.Grant, session.Session, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	g, err := m.Get(ctx, id)
-	if err != nil || m.all[h] == nil {
-		return keeper.Grant{}, session.Session{}, session.ErrNone
-	}
-	if err := m.all[h].Put(ctx, g, ""); err != nil && !errors.Is(err, keeper.ErrConflict) {
-		return keeper.Grant{}, session.Session{}, err
-	}
-	return m.all[h].Look(ctx, id, h)
-}
+type allNotFound struct{ *base }
 
-// dropping chooses itself which session goes.
-type dropping struct {
-	*base
-	mu   sync.Mutex
-	have map[keeper.MemberID][]session.Session
-	drop func([]session.Session) int
-}
-
-func (m *dropping) PutSession(ctx context.Context, s session.Session) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.have == nil {
-		m.have = make(map[keeper.MemberID][]session.Session)
+func (m *allNotFound) All(ctx context.Context, id keeper.MemberID) (keeper.Grant, []session.Session, error) {
+	g, have, err := m.base.All(ctx, id)
+	if err == nil && g.Rev == "" {
+		err = keeper.ErrNotFound
 	}
-	have := append(m.have[s.Member], s)
-	if len(have) > session.MaxPerMember {
-		i := m.drop(have)
-		if err := m.EndSession(ctx, s.Member, have[i].Hash); err != nil {
-			return err
-		}
-		gone := have[i].Hash
-		have = slices.Delete(have, i, i+1)
-		m.have[s.Member] = have
-		if gone == s.Hash {
-			return nil
-		}
-	}
-	m.have[s.Member] = have
-	return m.base.PutSession(ctx, s)
+	return g, have, err
 }
 
 type ending struct {

@@ -48,8 +48,8 @@ func (b *bench) signedIn(what string, n int, want ...int) {
 	}
 }
 
-func upTo(from, to int) (ns []int) {
-	for n := from; n < to; n++ {
+func upTo(to int) (ns []int) {
+	for n := range to {
 		ns = append(ns, n)
 	}
 	return ns
@@ -124,50 +124,49 @@ func sessionWithTheSameHashIsReplaced(b *bench) {
 	b.ok("Look", err)
 	b.same("the session", got, s)
 	b.ok("PutSession", b.PutSession(b.Context(), browser(3)))
-	b.signedIn("a full house, one of it replaced", session.MaxPerMember, upTo(0, session.MaxPerMember)...)
+	b.signedIn("a full house, one of it replaced", session.MaxPerMember, upTo(session.MaxPerMember)...)
 }
 
-func oldestSessionBeyondTheCapGoes(b *bench) {
-	const n = session.MaxPerMember
-	other := browser(0)
-	other.Member = member(1)
-	b.put(keeper.Grant{Member: other.Member}, "")
-	b.ok("PutSession", b.PutSession(b.Context(), other))
-	b.signIn(n)
-	b.signedIn("a full house", n, upTo(0, n)...)
-	b.ok("PutSession", b.PutSession(b.Context(), browser(n)))
-	b.signedIn("one more", n+1, upTo(1, n+1)...)
-	b.ok("PutSession", b.PutSession(b.Context(), browser(n+1)))
-	b.signedIn("two more", n+2, upTo(2, n+2)...)
-	if _, _, err := b.Look(b.Context(), other.Member, other.Hash); err != nil {
-		b.Errorf("another member's session: %v", err)
+func allReadsAMemberWhole(b *bench) {
+	all := func(what string, want keeper.Grant, sessions ...session.Session) {
+		b.Helper()
+		g, have, err := b.All(b.Context(), want.Member)
+		b.ok(what, err)
+		b.same(what, g, want)
+		slices.SortFunc(have, func(a, b session.Session) int { return a.CreatedAt.Compare(b.CreatedAt) })
+		if len(have)+len(sessions) > 0 {
+			b.same(what, have, sessions)
+		}
 	}
-}
+	g := full[keeper.Grant](b.T)
+	s, none := browser(0), []session.Session(nil)
+	g.Member, s.Member = member(0), member(0)
+	all("nothing stored", keeper.Grant{Member: g.Member}, none...)
+	b.ok("PutSession", b.PutSession(b.Context(), s))
+	all("a session without a grant", keeper.Grant{Member: g.Member}, s)
+	b.ok("EndSession", b.EndSession(b.Context(), s.Member, s.Hash))
 
-func newSessionStaysThoughItIsTheOldest(b *bench) {
-	const n = session.MaxPerMember
-	b.put(keeper.Grant{Member: member(0)}, "")
-	for i := n; i >= 0; i-- {
+	g.ExpiresAt = start.AddDate(0, 0, 2)
+	g = b.put(g, "")
+	all("a grant without a session", g, none...)
+	var want []session.Session
+	for i := range session.MaxPerMember + 3 { // two at once may leave one too many
+		want = append(want, browser(i))
 		b.ok("PutSession", b.PutSession(b.Context(), browser(i)))
 	}
-	b.signedIn("added newest first", n+1, append([]int{0}, upTo(2, n+1)...)...)
-}
-
-func expiredSessionsGoFirst(b *bench) {
-	const n = session.MaxPerMember
-	b.put(keeper.Grant{Member: member(0)}, "")
-	for i := range n {
-		s := browser(i)
-		if i == n-1 || i == 7 {
-			s.ExpiresAt = start.Add(time.Hour)
-		}
-		b.ok("PutSession", b.PutSession(b.Context(), s))
-	}
-	b.clock.set(start.Add(time.Hour))
-	want := slices.DeleteFunc(upTo(0, n+2), func(i int) bool { return i == n-1 || i == 7 })
-	b.ok("PutSession", b.PutSession(b.Context(), browser(n)))
-	b.ok("PutSession", b.PutSession(b.Context(), browser(n+1)))
-	b.signedIn("two that had ended made room", n+2, want...)
+	b.put(keeper.Grant{Member: member(1)}, "")
+	other := browser(1)
+	other.Member = member(1)
+	b.ok("PutSession", b.PutSession(b.Context(), other))
+	all("a full house", g, want...)
+	b.clock.set(start.Add(25 * time.Hour)) // each was for a day
+	got, _, err := b.All(b.Context(), g.Member)
+	b.ok("All", err)
+	b.same("when the sessions have ended", got, g)
+	b.clock.set(g.ExpiresAt)
+	got, _, err = b.All(b.Context(), g.Member)
+	b.ok("All", err)
+	b.same("when the grant has ended", got, keeper.Grant{Member: g.Member})
 }
 
 func endSessionEndsOne(b *bench) {

@@ -77,9 +77,7 @@ var cases = []struct {
 	{"LookIsNoneWithoutEither", lookIsNoneWithoutEither},
 	{"LookGivesNoSealedToken", lookGivesNoSealedToken},
 	{"SessionWithTheSameHashIsReplaced", sessionWithTheSameHashIsReplaced},
-	{"OldestSessionBeyondTheCapGoes", oldestSessionBeyondTheCapGoes},
-	{"NewSessionStaysThoughItIsTheOldest", newSessionStaysThoughItIsTheOldest},
-	{"ExpiredSessionsGoFirst", expiredSessionsGoFirst},
+	{"AllReadsAMemberWhole", allReadsAMemberWhole},
 	{"EndSessionEndsOne", endSessionEndsOne},
 	{"PutKeepsSessions", putKeepsSessions},
 

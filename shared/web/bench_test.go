@@ -317,7 +317,7 @@ type fakeKeeper struct {
 	minLeft               time.Duration
 }
 
-func (k *fakeKeeper) SignIn(ctx context.Context, id keeper.Identity, t keeper.Tokens) (keeper.Grant, error) {
+func (k *fakeKeeper) SignIn(ctx context.Context, _ keeper.Grant, id keeper.Identity, t keeper.Tokens) (keeper.Grant, error) {
 	if k.err != nil {
 		return keeper.Grant{}, k.err
 	}

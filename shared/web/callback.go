@@ -22,7 +22,8 @@ type Exchanger interface {
 
 // SignIns keeps what a sign-in brought.
 type SignIns interface {
-	SignIn(ctx context.Context, id keeper.Identity, t keeper.Tokens) (keeper.Grant, error)
+	// SignIn is told of the member's grant what was seen of it, if anything.
+	SignIn(ctx context.Context, seen keeper.Grant, id keeper.Identity, t keeper.Tokens) (keeper.Grant, error)
 	// Observe is told how a call to LinkedIn went; nil is a success.
 	Observe(ctx context.Context, operation string, err error)
 }
@@ -150,12 +151,13 @@ func (c *callback) signIn(r *http.Request, t session.Transaction, code secret.St
 	if tokens.Scopes == nil {
 		tokens.Scopes = t.Scopes // all that was asked for (RFC 6749 section 5.1)
 	}
-	signedIn, err := c.keeper.SignIn(ctx, id, tokens)
+	seen, sessions := c.sessions.Seen(ctx, id.Member())
+	signedIn, err := c.keeper.SignIn(ctx, seen, id, tokens)
 	if err != nil {
 		return g, "", unavailable(fmt.Errorf("keep the grant: %w", err))
 	}
 	c.keeper.Observe(ctx, "exchange", nil) // may tell of a closed incident: only now
-	previous, err := c.sessions.Start(ctx, r, signedIn, t.Session)
+	previous, err := c.sessions.Start(ctx, r, signedIn, t.Session, sessions)
 	if err != nil {
 		return g, "", unavailable(err)
 	}

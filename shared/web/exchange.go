@@ -202,11 +202,12 @@ func (e *exchange) keep(r *http.Request, value secret.String, once session.Once)
 		e.keeper.Observe(ctx, "sdk_exchange", err)
 		return g, "", judgeSDK(err)
 	}
-	if g, err = e.keeper.SignIn(ctx, id, tokens); err != nil {
+	seen, sessions := e.sessions.Seen(ctx, id.Member())
+	if g, err = e.keeper.SignIn(ctx, seen, id, tokens); err != nil {
 		return g, "", unavailable(fmt.Errorf("keep the grant: %w", err))
 	}
 	e.keeper.Observe(ctx, "sdk_exchange", nil)
-	previous, err = e.sessions.Start(ctx, r, g, once.Session)
+	previous, err = e.sessions.Start(ctx, r, g, once.Session, sessions)
 	return g, previous, unavailable(err)
 }
 

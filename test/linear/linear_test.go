@@ -278,7 +278,12 @@ func (k *keepers) signIn(m *member, consent int) output {
 	if err != nil {
 		return output{outcome: unknown}
 	}
-	if _, err := k.any().SignIn(ctx, id, tokens); err != nil {
+	keep := k.any()
+	seen, err := keep.Store.Get(ctx, id.Member())
+	if errors.Is(err, keeper.ErrNotFound) {
+		seen = keeper.Grant{Member: id.Member()}
+	}
+	if _, err := keep.SignIn(ctx, seen, id, tokens); err != nil {
 		return output{outcome: unknown}
 	}
 	return output{outcome: done}

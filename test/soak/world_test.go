@@ -9,6 +9,7 @@ package soak_test
 import (
 	"container/heap"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -352,7 +353,11 @@ func (p *process) signIn(m *member) bool {
 	if err != nil {
 		return false
 	}
-	_, err = p.SignIn(ctx, got.id, got.tokens)
+	seen, err := p.Store.Get(ctx, got.id.Member())
+	if errors.Is(err, keeper.ErrNotFound) {
+		seen = keeper.Grant{Member: got.id.Member()}
+	}
+	_, err = p.SignIn(ctx, seen, got.id, got.tokens)
 	return err == nil
 }
 
