@@ -278,11 +278,7 @@ func (db *DB) All(ctx context.Context, id keeper.MemberID) (g keeper.Grant, have
 // PutSession implements session.Store.
 func (db *DB) PutSession(ctx context.Context, s session.Session) error {
 	return db.write(ctx, "put session", func(tx *bbolt.Tx) error {
-		v, err := encodeSession(s)
-		if err != nil {
-			return err
-		}
-		return put(tx, sessions, sessionKey(s.Member, s.Hash), v)
+		return put(tx, sessions, sessionKey(s.Member, s.Hash), encodeSession(s))
 	})
 }
 
@@ -296,17 +292,13 @@ func (db *DB) EndSession(ctx context.Context, id keeper.MemberID, h session.Hash
 // Burn implements session.Burns.
 func (db *DB) Burn(ctx context.Context, h session.Hash, b session.Burn) (session.Burn, error) {
 	var out session.Burn
-	err := db.write(ctx, "burn", func(tx *bbolt.Tx) error {
-		v, err := encodeBurn(b)
-		if err != nil {
-			return err
-		}
+	err := db.write(ctx, "burn", func(tx *bbolt.Tx) (err error) {
 		have := live(tx, burns, h[:], db.now())
 		if have == nil {
-			if err := put(tx, burns, h[:], v); err != nil {
-				return err
+			v := encodeBurn(b)
+			if err = put(tx, burns, h[:], v); err == nil {
+				out, err = decodeBurn(v)
 			}
-			out, err = decodeBurn(v)
 			return err
 		}
 		if out, err = decodeBurn(have); err != nil {
@@ -323,11 +315,7 @@ func (db *DB) Burn(ctx context.Context, h session.Hash, b session.Burn) (session
 // Settle implements session.Burns.
 func (db *DB) Settle(ctx context.Context, h session.Hash, b session.Burn) error {
 	return db.write(ctx, "settle", func(tx *bbolt.Tx) error {
-		v, err := encodeBurn(b)
-		if err != nil {
-			return err
-		}
-		return put(tx, burns, h[:], v)
+		return put(tx, burns, h[:], encodeBurn(b))
 	})
 }
 
@@ -353,22 +341,14 @@ func (db *DB) PutControl(ctx context.Context, c keeper.Control, old string) erro
 		if have.Rev != old {
 			return keeper.ErrConflict
 		}
-		v, err := encodeControl(c)
-		if err != nil {
-			return err
-		}
-		return put(tx, control, controlKey, v)
+		return put(tx, control, controlKey, encodeControl(c))
 	})
 }
 
 // PutIncident implements keeper.Desk.
 func (db *DB) PutIncident(ctx context.Context, i keeper.Incident) error {
 	return db.write(ctx, "put incident", func(tx *bbolt.Tx) error {
-		v, err := encodeIncident(i)
-		if err != nil {
-			return err
-		}
-		return put(tx, incidents, append(timeKey(i.OpenedAt), i.ID...), v)
+		return put(tx, incidents, append(timeKey(i.OpenedAt), i.ID...), encodeIncident(i))
 	})
 }
 

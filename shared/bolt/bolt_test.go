@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"syscall"
@@ -388,11 +389,22 @@ func TestRowsThatCannotBeReadAreErrors(t *testing.T) {
 		opens  bool
 		refuse string
 	}{
-		"a later version": {append([]byte{2}, row("{}")[1:]...), false, "version 2"},
-		"too short":       {[]byte{1}, false, "damaged"},
-		"another sum":     {append(row(`{"sub":"a"`), "hidden"...), false, "damaged"},
-		"no JSON":         {row(`{"sub":hidden`), true, "damaged"},
-		"another shape":   {row(`{"due":"hidden"}`), true, "damaged"},
+		"a later version":         {append([]byte{3}, row(1, "{}")[1:]...), false, "version 3"},
+		"version 0":               {append([]byte{0}, row(1, "{}")[1:]...), false, "version 0"},
+		"too short":               {[]byte{1}, false, "damaged"},
+		"another sum":             {append(row(1, `{"sub":"a"`), "hidden"...), false, "damaged"},
+		"no JSON":                 {row(1, `{"sub":hidden`), true, "damaged"},
+		"another shape":           {row(1, `{"due":"hidden"}`), true, "damaged"},
+		"JSON in fields' stead":   {row(2, `{"sub":"hidden"}`), true, "damaged"},
+		"another sum of fields":   {append(row(2, "\x01\x01a"), "hidden"...), false, "damaged"},
+		"a field cut short":       {row(2, "\x01\x07hidden"), true, "damaged"},
+		"a field without length":  {row(2, "\x01"), true, "damaged"},
+		"a length too long":       {row(2, "\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01hidden"), true, "damaged"},
+		"a length without an end": {row(2, "\x01"+strings.Repeat("\xff", 11)), true, "damaged"},
+		"a time of 6 bytes":       {row(2, "\x50\x06hidden"), true, "damaged"},
+		"a number of 6 bytes":     {row(2, "\x33\x06hidden"), true, "damaged"},
+		"an event cut short":      {row(2, "\x46\x08\x01\x07hidden"), true, "damaged"},
+		"an end that is a field":  {row(2, "\x01\x01a\xff\x06hidden"), true, "damaged"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "keepin.db")
@@ -418,10 +430,41 @@ func TestRowsThatCannotBeReadAreErrors(t *testing.T) {
 	}
 }
 
+// TestWhatIsReadOutlivesTheRow: what bbolt hands out is unmapped, or another row,
+// when the transaction is over.
+func TestWhatIsReadOutlivesTheRow(t *testing.T) {
+	for version, row := range map[string][]byte{
+		"1": row(1, `{"sub":"subject","scopes":["email"],"access":{"sealed":"AAH+/w=="},"outbox":{"events":[{"id":"event-1"}]},"rev":"r"}`),
+		"2": row(2, "\x01\x07subject\x07\x05email\x0a\x04\x00\x01\xfe\xff\x46\x09\x01\x07event-1\x52\x01r"),
+	} {
+		key := []byte(alice)
+		g, _, errs := bolt.DecodeAll(key, row)
+		check(t, errs[0])
+		clear(row)
+		clear(key)
+		want := keeper.Grant{Member: alice, Subject: "subject", Scopes: []string{"email"}, Access: keeper.Token{Sealed: []byte{0, 1, 254, 255}},
+			Outbox: keeper.Outbox{Events: []keeper.Event{{ID: "event-1"}}}, Rev: "r"}
+		if !reflect.DeepEqual(g, want) {
+			t.Errorf("version %s: got %+v, want %+v", version, g, want)
+		}
+	}
+}
+
+// TestFieldsOfALaterKeepinArePassedOver: what a later one adds to an item of this
+// version does not stop this one.
+func TestFieldsOfALaterKeepinArePassedOver(t *testing.T) {
+	g, _, errs := bolt.DecodeAll([]byte(alice), row(2, "\x00\x01?\x01\x01s\x09\x02??\x46\x06\x01\x01e\x09\x01?\x52\x01r\x60\x00\xfe\x03???"))
+	check(t, errs[0])
+	want := keeper.Grant{Member: alice, Subject: "s", Outbox: keeper.Outbox{Events: []keeper.Event{{ID: "e"}}}, Rev: "r"}
+	if !reflect.DeepEqual(g, want) {
+		t.Errorf("got %+v, want %+v", g, want)
+	}
+}
+
 // row is a row with a right sum and no end.
-func row(json string) []byte {
-	body := append(make([]byte, 8), json...)
-	head := binary.BigEndian.AppendUint32([]byte{1}, crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
+func row(version byte, item string) []byte {
+	body := append(make([]byte, 8), item...)
+	head := binary.BigEndian.AppendUint32([]byte{version}, crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
 	return append(head, body...)
 }
 

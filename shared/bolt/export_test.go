@@ -9,8 +9,8 @@ import (
 
 // For the fuzzer: rows are read inside transactions only.
 
-// Row puts a head before JSON.
-func Row(end time.Time, json []byte) []byte { return row(end, json) }
+// Row puts a head before an item.
+func Row(version byte, end time.Time, item []byte) []byte { return row(version, end, item) }
 
 // DecodeAll reads a row as each kind of item.
 func DecodeAll(key, row []byte) (g keeper.Grant, b session.Burn, errs [5]error) {
@@ -23,4 +23,4 @@ func DecodeAll(key, row []byte) (g keeper.Grant, b session.Burn, errs [5]error) 
 }
 
 // EncodeGrant makes a row of a grant.
-func EncodeGrant(g keeper.Grant) ([]byte, error) { return encodeGrant(g) }
+func EncodeGrant(g keeper.Grant) []byte { return encodeGrant(g) }

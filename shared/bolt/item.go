@@ -1,332 +1,182 @@
 package bolt
 
 import (
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/keepin/keepin/shared/keeper"
 	"github.com/keepin/keepin/shared/session"
 )
 
-// The items are what is on the disk, apart from the domain types, so that a
-// change there changes no file. Most are made by conversion, which does not
-// compile when the domain type gains a field: give it a name here.
+// What is in a row of each kind. A number once given to a field stays that
+// field's: rows that hold it lie on disks. A new field gets a new one, in the
+// order of the numbers. What stands in the row's key is not in the row.
 
-type grantItem struct {
-	Subject    string      `json:"sub,omitempty"`
-	Profile    profileItem `json:"profile,omitzero"`
-	Generation string      `json:"generation,omitempty"`
-	Status     string      `json:"status,omitempty"`
-	Scopes     []string    `json:"scopes,omitempty"`
-	Access     tokenItem   `json:"access,omitzero"`
-	Fresh      tokenItem   `json:"fresh,omitzero"`
-	Refresh    tokenItem   `json:"refresh,omitzero"`
-	Lease      leaseItem   `json:"lease,omitzero"`
-	Trouble    troubleItem `json:"trouble,omitzero"`
-	VerifiedAt time.Time   `json:"verified_at,omitzero"`
-	CheckedAt  time.Time   `json:"checked_at,omitzero"`
-	Announced  noticeItem  `json:"announced,omitzero"`
-	Outbox     outboxItem  `json:"outbox,omitzero"`
-	Due        time.Time   `json:"due,omitzero"`
-	ExpiresAt  time.Time   `json:"expires_at,omitzero"`
-	Rev        string      `json:"rev"`
+func grantFields(f *fields, g *keeper.Grant) {
+	text(f, 1, &g.Subject)
+	text(f, 2, &g.Profile.Name)
+	text(f, 3, &g.Profile.Picture)
+	text(f, 4, &g.Profile.Email)
+	text(f, 5, &g.Generation)
+	text(f, 6, &g.Status)
+	texts(f, 7, &g.Scopes)
+	tokenFields(f, 10, &g.Access)
+	tokenFields(f, 20, &g.Fresh)
+	tokenFields(f, 30, &g.Refresh)
+	text(f, 40, &g.Lease.ID)
+	f.time(41, &g.Lease.Until)
+	text(f, 50, &g.Trouble.Class)
+	number(f, 51, &g.Trouble.Count)
+	f.time(52, &g.Trouble.Since)
+	f.time(53, &g.Trouble.At)
+	f.time(54, &g.Trouble.RetryAt)
+	f.time(60, &g.VerifiedAt)
+	f.time(61, &g.CheckedAt)
+	number(f, 62, &g.Announced.Days)
+	f.time(63, &g.Announced.Deadline)
+	items(f, 70, &g.Outbox.Events, eventFields)
+	number(f, 71, &g.Outbox.Count)
+	f.time(72, &g.Outbox.RetryAt)
+	f.time(80, &g.Due)
+	f.time(81, &g.ExpiresAt)
+	text(f, 82, &g.Rev)
 }
 
-type profileItem struct {
-	Name    string `json:"name,omitempty"`
-	Picture string `json:"picture,omitempty"`
-	Email   string `json:"email,omitempty"`
+// tokenFields are a token's in its ten numbers, from n on.
+func tokenFields(f *fields, n byte, t *keeper.Token) {
+	f.bytes(n, &t.Sealed)
+	f.time(n+1, &t.IssuedAt)
+	f.time(n+2, &t.ExpiresAt)
+	f.time(n+3, &t.ProvenAt)
+	f.time(n+4, &t.RefusedAt)
 }
 
-type tokenItem struct {
-	Sealed    []byte    `json:"sealed,omitempty"`
-	IssuedAt  time.Time `json:"issued_at,omitzero"`
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
-	ProvenAt  time.Time `json:"proven_at,omitzero"`
-	RefusedAt time.Time `json:"refused_at,omitzero"`
+func eventFields(f *fields, e *keeper.Event) {
+	text(f, 1, &e.ID)
+	text(f, 2, &e.Type)
+	text(f, 3, &e.Subject)
+	f.time(4, &e.At)
+	number(f, 5, &e.Days)
+	f.time(6, &e.ReconnectBy)
+	text(f, 7, &e.Reason)
 }
 
-type leaseItem struct {
-	ID    string    `json:"id,omitempty"`
-	Until time.Time `json:"until,omitzero"`
+func sessionFields(f *fields, s *session.Session) {
+	text(f, 1, &s.Generation)
+	f.time(2, &s.CreatedAt)
+	f.time(3, &s.ExpiresAt)
 }
 
-type troubleItem struct {
-	Class   keeper.Class `json:"class,omitempty"`
-	Count   int          `json:"count,omitempty"`
-	Since   time.Time    `json:"since,omitzero"`
-	At      time.Time    `json:"at,omitzero"`
-	RetryAt time.Time    `json:"retry_at,omitzero"`
+func burnFields(f *fields, b *session.Burn) {
+	use := b.Use[:]
+	f.bytes(1, &use)
+	f.damaged = f.damaged || copy(b.Use[:], use) != len(b.Use)
+	f.time(2, &b.At)
+	f.time(3, &b.ExpiresAt)
+	f.fact(4, &b.Settled)
+	text(f, 5, &b.Member)
+	text(f, 6, &b.Outcome)
 }
 
-type noticeItem struct {
-	Days     int       `json:"days,omitempty"`
-	Deadline time.Time `json:"deadline,omitzero"`
+func controlFields(f *fields, c *keeper.Control) {
+	text(f, 1, &c.Breaker.Class)
+	f.time(2, &c.Breaker.Since)
+	f.time(3, &c.Breaker.Until)
+	number(f, 4, &c.Breaker.Count)
+	texts(f, 10, &c.Brake.Refused)
+	f.time(11, &c.Brake.At)
+	f.time(20, &c.Outage.Since)
+	number(f, 21, &c.Outage.Count)
+	text(f, 22, &c.Outage.Operation)
+	texts(f, 30, &c.Locked.Members)
+	f.time(31, &c.Locked.At)
+	f.time(40, &c.PausedAt)
+	items(f, 41, &c.Open, func(f *fields, o *keeper.OpenIncident) {
+		text(f, 1, &o.ID)
+		text(f, 2, &o.Cause)
+		f.time(3, &o.Since)
+		number(f, 4, &o.Records)
+	})
+	items(f, 42, &c.Untold, eventFields)
+	text(f, 43, &c.Rev)
 }
 
-type outboxItem struct {
-	Events  []eventItem `json:"events,omitempty"`
-	Count   int         `json:"count,omitempty"`
-	RetryAt time.Time   `json:"retry_at,omitzero"`
+func incidentFields(f *fields, i *keeper.Incident) {
+	text(f, 1, &i.ID)
+	text(f, 2, &i.Cause)
+	f.time(3, &i.OpenedAt)
+	f.time(4, &i.ClosedAt)
+	items(f, 5, &i.Records, recordFields)
 }
 
-type eventItem struct {
-	ID          string           `json:"id,omitempty"`
-	Type        keeper.EventType `json:"type,omitempty"`
-	Subject     string           `json:"subject,omitempty"`
-	At          time.Time        `json:"at,omitzero"`
-	Days        int              `json:"days,omitempty"`
-	ReconnectBy time.Time        `json:"reconnect_by,omitzero"`
-	Reason      string           `json:"reason,omitempty"`
+func recordFields(f *fields, r *keeper.Record) {
+	text(f, 1, &r.Operation)
+	f.time(2, &r.At)
+	number(f, 3, &r.Took)
+	text(f, 4, &r.ClientID)
+	text(f, 5, &r.Method)
+	text(f, 6, &r.URL)
+	pairs(f, 7, &r.RequestHeaders)
+	text(f, 8, &r.RequestBody)
+	number(f, 9, &r.Status)
+	pairs(f, 10, &r.ResponseHeaders)
+	text(f, 11, &r.ResponseBody)
+	text(f, 12, &r.Problem)
 }
 
-func encodeGrant(g keeper.Grant) ([]byte, error) {
-	i := grantItem{
-		Subject: g.Subject, Profile: profileItem(g.Profile), Generation: g.Generation, Status: string(g.Status), Scopes: g.Scopes,
-		Access: tokenItem(g.Access), Fresh: tokenItem(g.Fresh), Refresh: tokenItem(g.Refresh),
-		Lease: leaseItem(g.Lease), Trouble: troubleItem(g.Trouble),
-		VerifiedAt: g.VerifiedAt, CheckedAt: g.CheckedAt, Announced: noticeItem(g.Announced),
-		Outbox: outboxItem{Count: g.Outbox.Count, RetryAt: g.Outbox.RetryAt},
-		Due:    g.Due, ExpiresAt: g.ExpiresAt, Rev: g.Rev,
-	}
-	for _, e := range g.Outbox.Events {
-		i.Outbox.Events = append(i.Outbox.Events, eventItem(e))
-	}
-	for _, t := range []*tokenItem{&i.Access, &i.Fresh, &i.Refresh} {
-		whole(&t.IssuedAt, &t.ExpiresAt, &t.ProvenAt, &t.RefusedAt)
-	}
-	for n := range i.Outbox.Events {
-		whole(&i.Outbox.Events[n].At, &i.Outbox.Events[n].ReconnectBy)
-	}
-	whole(&i.Lease.Until, &i.Trouble.Since, &i.Trouble.At, &i.Trouble.RetryAt, &i.VerifiedAt, &i.CheckedAt,
-		&i.Announced.Deadline, &i.Outbox.RetryAt, &i.Due, &i.ExpiresAt)
-	return encode(i.ExpiresAt, i)
+func encodeGrant(g keeper.Grant) []byte      { return encode(g.ExpiresAt, g, grantFields) }
+func encodeSession(s session.Session) []byte { return encode(s.ExpiresAt, s, sessionFields) }
+func encodeBurn(b session.Burn) []byte       { return encode(b.ExpiresAt, b, burnFields) }
+func encodeControl(c keeper.Control) []byte  { return encode(time.Time{}, c, controlFields) }
+
+func encodeIncident(i keeper.Incident) []byte {
+	return encode(i.OpenedAt.Add(keeper.KeepIncidents), i, incidentFields)
 }
 
 func decodeGrant(key, row []byte) (keeper.Grant, error) {
-	i, err := decode[grantItem](row)
-	if err != nil {
-		return keeper.Grant{}, err
+	g, err := decode(row, grantFields, grantV1)
+	if err == nil {
+		g.Member = keeper.MemberID(key)
 	}
-	g := keeper.Grant{
-		Member: keeper.MemberID(key), Subject: i.Subject, Profile: keeper.Profile(i.Profile), Generation: i.Generation,
-		Status: keeper.Status(i.Status), Scopes: i.Scopes,
-		Access: keeper.Token(i.Access), Fresh: keeper.Token(i.Fresh), Refresh: keeper.Token(i.Refresh),
-		Lease: keeper.Lease(i.Lease), Trouble: keeper.Trouble(i.Trouble),
-		VerifiedAt: i.VerifiedAt, CheckedAt: i.CheckedAt, Announced: keeper.Notice(i.Announced),
-		Outbox: keeper.Outbox{Count: i.Outbox.Count, RetryAt: i.Outbox.RetryAt},
-		Due:    i.Due, ExpiresAt: i.ExpiresAt, Rev: i.Rev,
-	}
-	for _, e := range i.Outbox.Events {
-		g.Outbox.Events = append(g.Outbox.Events, keeper.Event(e))
-	}
-	return g, nil
-}
-
-type sessionItem struct {
-	Generation string    `json:"generation,omitempty"`
-	CreatedAt  time.Time `json:"created_at,omitzero"`
-	ExpiresAt  time.Time `json:"expires_at,omitzero"`
-}
-
-func encodeSession(s session.Session) ([]byte, error) {
-	i := sessionItem{Generation: s.Generation, CreatedAt: s.CreatedAt, ExpiresAt: s.ExpiresAt}
-	whole(&i.CreatedAt, &i.ExpiresAt)
-	return encode(i.ExpiresAt, i)
+	return g, err
 }
 
 func decodeSession(key, row []byte) (session.Session, error) {
-	i, err := decode[sessionItem](row)
+	s, err := decode(row, sessionFields, sessionV1)
+	at := len(key) - len(s.Hash)
+	if err == nil && at < 1 {
+		err = errDamaged
+	}
 	if err != nil {
 		return session.Session{}, err
-	}
-	s := session.Session{Generation: i.Generation, CreatedAt: i.CreatedAt, ExpiresAt: i.ExpiresAt}
-	at := len(key) - len(s.Hash)
-	if at < 1 {
-		return session.Session{}, errDamaged
 	}
 	s.Member = keeper.MemberID(key[:at-1])
 	copy(s.Hash[:], key[at:])
 	return s, nil
 }
 
-type burnItem struct {
-	Use       []byte    `json:"use"`
-	At        time.Time `json:"at,omitzero"`
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
-	Settled   bool      `json:"settled,omitempty"`
-	Member    string    `json:"member,omitempty"`
-	Outcome   string    `json:"outcome,omitempty"`
-}
-
-func encodeBurn(b session.Burn) ([]byte, error) {
-	i := burnItem{Use: b.Use[:], At: b.At, ExpiresAt: b.ExpiresAt, Settled: b.Settled, Member: string(b.Member), Outcome: b.Outcome}
-	whole(&i.At, &i.ExpiresAt)
-	return encode(i.ExpiresAt, i)
-}
-
-func decodeBurn(row []byte) (session.Burn, error) {
-	i, err := decode[burnItem](row)
-	if err != nil {
-		return session.Burn{}, err
-	}
-	b := session.Burn{At: i.At, ExpiresAt: i.ExpiresAt, Settled: i.Settled, Member: keeper.MemberID(i.Member), Outcome: i.Outcome}
-	if copy(b.Use[:], i.Use) != len(b.Use) {
-		return session.Burn{}, errDamaged
-	}
-	return b, nil
-}
-
-type controlItem struct {
-	Breaker  breakerItem        `json:"breaker,omitzero"`
-	Brake    brakeItem          `json:"brake,omitzero"`
-	Outage   outageItem         `json:"outage,omitzero"`
-	Locked   lockedItem         `json:"locked,omitzero"`
-	PausedAt time.Time          `json:"paused_at,omitzero"`
-	Open     []openIncidentItem `json:"open,omitempty"`
-	Untold   []eventItem        `json:"untold,omitempty"`
-	Rev      string             `json:"rev"`
-}
-
-type breakerItem struct {
-	Class keeper.Class `json:"class,omitempty"`
-	Since time.Time    `json:"since,omitzero"`
-	Until time.Time    `json:"until,omitzero"`
-	Count int          `json:"count,omitempty"`
-}
-
-type brakeItem struct {
-	Refused []keeper.MemberID `json:"refused,omitempty"`
-	At      time.Time         `json:"at,omitzero"`
-}
-
-type lockedItem struct {
-	Members []keeper.MemberID `json:"members,omitempty"`
-	At      time.Time         `json:"at,omitzero"`
-}
-
-type outageItem struct {
-	Since     time.Time `json:"since,omitzero"`
-	Count     int       `json:"count,omitempty"`
-	Operation string    `json:"operation,omitempty"`
-}
-
-type openIncidentItem struct {
-	ID      string    `json:"id,omitempty"`
-	Cause   string    `json:"cause,omitempty"`
-	Since   time.Time `json:"since,omitzero"`
-	Records int       `json:"records,omitempty"`
-}
-
-func encodeControl(c keeper.Control) ([]byte, error) {
-	i := controlItem{
-		Breaker: breakerItem(c.Breaker), Brake: brakeItem(c.Brake), Outage: outageItem(c.Outage), Locked: lockedItem(c.Locked),
-		PausedAt: c.PausedAt, Rev: c.Rev,
-	}
-	for _, o := range c.Open {
-		i.Open = append(i.Open, openIncidentItem(o))
-	}
-	for n := range i.Open {
-		whole(&i.Open[n].Since)
-	}
-	for _, e := range c.Untold {
-		i.Untold = append(i.Untold, eventItem(e))
-	}
-	for n := range i.Untold {
-		whole(&i.Untold[n].At, &i.Untold[n].ReconnectBy)
-	}
-	whole(&i.Breaker.Since, &i.Breaker.Until, &i.Brake.At, &i.Outage.Since, &i.Locked.At, &i.PausedAt)
-	return encode(time.Time{}, i)
-}
-
-func decodeControl(row []byte) (keeper.Control, error) {
-	i, err := decode[controlItem](row)
-	if err != nil {
-		return keeper.Control{}, err
-	}
-	c := keeper.Control{
-		Breaker: keeper.Breaker(i.Breaker), Brake: keeper.Brake(i.Brake), Outage: keeper.Outage(i.Outage), Locked: keeper.Locked(i.Locked),
-		PausedAt: i.PausedAt, Rev: i.Rev,
-	}
-	for _, o := range i.Open {
-		c.Open = append(c.Open, keeper.OpenIncident(o))
-	}
-	for _, e := range i.Untold {
-		c.Untold = append(c.Untold, keeper.Event(e))
-	}
-	return c, nil
-}
-
-type incidentItem struct {
-	ID       string       `json:"id,omitempty"`
-	Cause    string       `json:"cause,omitempty"`
-	OpenedAt time.Time    `json:"opened_at,omitzero"`
-	ClosedAt time.Time    `json:"closed_at,omitzero"`
-	Records  []recordItem `json:"records,omitempty"`
-}
-
-type recordItem struct {
-	Operation       string            `json:"operation,omitempty"`
-	At              time.Time         `json:"at,omitzero"`
-	Took            time.Duration     `json:"took_ns,omitempty"`
-	ClientID        string            `json:"client_id,omitempty"`
-	Method          string            `json:"method,omitempty"`
-	URL             string            `json:"url,omitempty"`
-	RequestHeaders  map[string]string `json:"request_headers,omitempty"`
-	RequestBody     string            `json:"request_body,omitempty"`
-	Status          int               `json:"status,omitempty"`
-	ResponseHeaders map[string]string `json:"response_headers,omitempty"`
-	ResponseBody    string            `json:"response_body,omitempty"`
-	Problem         string            `json:"problem,omitempty"`
-}
-
-func encodeIncident(in keeper.Incident) ([]byte, error) {
-	i := incidentItem{ID: in.ID, Cause: in.Cause, OpenedAt: in.OpenedAt, ClosedAt: in.ClosedAt}
-	for _, r := range in.Records {
-		i.Records = append(i.Records, recordItem(r))
-	}
-	for n := range i.Records {
-		whole(&i.Records[n].At)
-	}
-	whole(&i.OpenedAt, &i.ClosedAt)
-	return encode(i.OpenedAt.Add(keeper.KeepIncidents), i)
-}
-
+func decodeBurn(row []byte) (session.Burn, error)      { return decode(row, burnFields, burnV1) }
+func decodeControl(row []byte) (keeper.Control, error) { return decode(row, controlFields, controlV1) }
 func decodeIncident(row []byte) (keeper.Incident, error) {
-	i, err := decode[incidentItem](row)
-	if err != nil {
-		return keeper.Incident{}, err
-	}
-	in := keeper.Incident{ID: i.ID, Cause: i.Cause, OpenedAt: i.OpenedAt, ClosedAt: i.ClosedAt}
-	for _, r := range i.Records {
-		in.Records = append(in.Records, keeper.Record(r))
-	}
-	return in, nil
+	return decode(row, incidentFields, incidentV1)
 }
 
-// whole makes times what a store keeps: UTC, whole microseconds.
-func whole(ts ...*time.Time) {
-	for _, t := range ts {
-		*t = t.UTC().Truncate(time.Microsecond)
-	}
-}
-
-func encode(end time.Time, item any) ([]byte, error) {
-	j, err := json.Marshal(item)
-	if err != nil {
-		return nil, fmt.Errorf("encode: %w", err)
-	}
-	return row(end, j), nil
+func encode[T any](end time.Time, item T, write func(*fields, *T)) []byte {
+	var f fields
+	write(&f, &item)
+	return row(version, end, f.rest)
 }
 
 // decode reads a row of any version. Its errors quote nothing of the row.
-func decode[T any](row []byte) (item T, err error) {
+func decode[T any](row []byte, fields func(*fields, *T), v1 func(row []byte) (T, error)) (T, error) {
+	var item, none T
 	if err := verify(row); err != nil {
-		return item, err
+		return none, err
 	}
-	if json.Unmarshal(row[headLength:], &item) != nil {
-		return item, fmt.Errorf("%w: a row is no JSON of ours", errDamaged)
+	if row[0] == 1 {
+		return v1(row)
+	}
+	if !read(row[headLength:], &item, fields) {
+		return none, errDamaged
 	}
 	return item, nil
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/keepin/keepin/shared/session"
 )
 
-// The buckets. A row's value is a head and JSON. What bbolt hands out lives no longer than its transaction: decoding copies.
+// The buckets. A row's value is a head and an item. What bbolt hands out lives no longer than its transaction: decoding copies.
 //
 //nolint:gochecknoglobals // constants
 var (
@@ -32,7 +32,7 @@ var (
 // its own for its first pages only), and timeKey of the row's end (zeros: none).
 // A later version keeps reading the former ones.
 const (
-	version    = 1
+	version    = 2 // fields; 1 is JSON
 	sumAt      = 1
 	endAt      = sumAt + 4
 	timeLength = 8
@@ -49,13 +49,13 @@ func timeOf(key []byte) time.Time {
 	return time.UnixMicro(int64(binary.BigEndian.Uint64(key) ^ 1<<63)).UTC() //nolint:gosec // what timeKey made of it
 }
 
-func row(end time.Time, json []byte) []byte {
-	row := make([]byte, headLength, headLength+len(json))
+func row(version byte, end time.Time, item []byte) []byte {
+	row := make([]byte, headLength, headLength+len(item))
 	row[0] = version
 	if !end.IsZero() {
 		copy(row[endAt:], timeKey(end))
 	}
-	row = append(row, json...)
+	row = append(row, item...)
 	binary.BigEndian.PutUint32(row[sumAt:], sum(row))
 	return row
 }
@@ -65,7 +65,7 @@ func sum(row []byte) uint32 { return crc32.Checksum(row[endAt:], crc32.MakeTable
 // verify tells a row that was written from one that was spoilt.
 func verify(row []byte) error {
 	switch {
-	case len(row) > 0 && row[0] != version:
+	case len(row) > 0 && (row[0] == 0 || row[0] > version):
 		return fmt.Errorf("a row of version %d: the file is damaged, or of another version of keepin", row[0])
 	case len(row) < headLength || binary.BigEndian.Uint32(row[sumAt:]) != sum(row):
 		return errDamaged
@@ -148,10 +148,6 @@ func getGrant(tx *bbolt.Tx, id keeper.MemberID, now time.Time) (keeper.Grant, er
 }
 
 func putGrant(tx *bbolt.Tx, g keeper.Grant) error {
-	v, err := encodeGrant(g)
-	if err != nil {
-		return err
-	}
 	if err := removeDue(tx, g.Member); err != nil {
 		return err
 	}
@@ -160,7 +156,7 @@ func putGrant(tx *bbolt.Tx, g keeper.Grant) error {
 			return err
 		}
 	}
-	return put(tx, grants, []byte(g.Member), v)
+	return put(tx, grants, []byte(g.Member), encodeGrant(g))
 }
 
 func removeGrant(tx *bbolt.Tx, id keeper.MemberID) error {
