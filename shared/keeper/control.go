@@ -128,15 +128,17 @@ func (c *Control) failed(now time.Time, operation string, class Class, retryAt t
 // succeeded takes in a call that LinkedIn answered. It ends an outage of its own
 // operation (introspection may work while no token is issued); introspection
 // shows as well that the application's credentials are good. Tokens that were
-// issued end every trouble; those of a refresh alone lift the brake.
-func (c *Control) succeeded(now time.Time, operation string) (changed bool) {
+// issued end every trouble; those of a refresh alone lift the brake. Where the
+// answer came a while ago, at says when: no trouble that began since is over.
+func (c *Control) succeeded(now time.Time, operation string, at time.Time) (changed bool) {
 	issued := operation == "refresh" || operation == "exchange"
-	if c.Outage != (Outage{}) && (issued || c.Outage.Operation == operation) {
+	newer := func(since time.Time) bool { return !at.IsZero() && at.Before(since) }
+	if c.Outage != (Outage{}) && (issued || c.Outage.Operation == operation) && !newer(c.Outage.Since) {
 		c.Outage, changed = Outage{}, true
 	}
 	// A success that was under way when LinkedIn said "too many" proves nothing.
 	busy := c.Breaker.Class == ClassBusy && c.Breaker.Until.After(now)
-	if c.Breaker != (Breaker{}) && !busy && (issued || c.Breaker.Class == ClassApplication && operation == "introspect") {
+	if c.Breaker != (Breaker{}) && !busy && !newer(c.Breaker.Since) && (issued || c.Breaker.Class == ClassApplication && operation == "introspect") {
 		c.Breaker, changed = Breaker{}, true
 	}
 	if operation == "refresh" && len(c.Brake.Refused) > 0 { // a sign-in says nothing of refresh tokens
@@ -152,7 +154,7 @@ func (c *Control) succeeded(now time.Time, operation string) (changed bool) {
 		case causeBrake:
 			over = len(c.Brake.Refused) == 0
 		default:
-			over = o.Cause == causeUnknown+operation || operation == "exchange" && o.Cause == causeUnknown+"authorize"
+			over = !newer(o.Since) && (o.Cause == causeUnknown+operation || operation == "exchange" && o.Cause == causeUnknown+"authorize")
 		}
 		changed = over && c.close(now, o.Cause) || changed
 	}

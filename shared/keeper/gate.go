@@ -116,8 +116,7 @@ func (k *Keeper) observe(ctx context.Context, gate *gate, id MemberID, operation
 	ctx, cancel := outlive(ctx)
 	defer cancel()
 	if err == nil {
-		was, is := gate.change(ctx, func(c *Control) bool { return c.succeeded(k.now(), operation) })
-		k.report(ctx, gate, was, is, nil)
+		k.succeeded(ctx, gate, operation, time.Time{})
 		return
 	}
 	call, ok := errors.AsType[*CallError](err)
@@ -131,6 +130,13 @@ func (k *Keeper) observe(ctx context.Context, gate *gate, id MemberID, operation
 	}
 	was, is := gate.change(ctx, func(c *Control) bool { return c.failed(k.now(), operation, call.Class, call.RetryAt) })
 	k.report(ctx, gate, was, is, &record)
+}
+
+// succeeded lets a success at that time, zero for just now, work on breaker,
+// brake and incidents.
+func (k *Keeper) succeeded(ctx context.Context, gate *gate, operation string, at time.Time) {
+	was, is := gate.change(ctx, func(c *Control) bool { return c.succeeded(k.now(), operation, at) })
+	k.report(ctx, gate, was, is, nil)
 }
 
 // refused lets LinkedIn's refusal of a member work on the brake. record is nil

@@ -647,10 +647,12 @@ func TestWrongSecretForADay(t *testing.T) {
 	}
 }
 
-func TestSignInPassesAnOpenBreakerAndClosesIt(t *testing.T) {
+func TestSignInPassesAnOpenBreakerAndItsProofClosesIt(t *testing.T) {
 	w := newWorld(t, nil)
 	id := w.signIn(t, "ada").Member
 	w.clock.Advance(61 * day)
+	before := w.signIn(t, "grace").Member
+	w.clock.Advance(time.Second)
 	if err := w.sim.Fault(linkedinsim.Fault{Kind: linkedinsim.WrongSecret, Times: 4}); err != nil {
 		t.Fatal(err)
 	}
@@ -658,13 +660,41 @@ func TestSignInPassesAnOpenBreakerAndClosesIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.sim.Clear()
-	other := w.signIn(t, "grace").Member
-	w.serves(t, other) // its proof needs no secret
+	w.serves(t, before) // its proof needs no secret, and says nothing of one
+	w.clock.Advance(time.Second)
+	other := w.signIn(t, "linus").Member
 	if _, _, err := w.Token(t.Context(), id, 0); !errors.Is(err, keeper.ErrUnavailable) {
 		t.Errorf("a refresh went through the open breaker: %v", err)
 	}
-	w.Observe(t.Context(), "exchange", nil)
+	w.serves(t, other)
 	w.serves(t, id)
+	if all := w.incidents(t); len(all) != 1 || all[0].ClosedAt.IsZero() {
+		t.Errorf("incidents %+v", all)
+	}
+}
+
+// What introspection vouched for, as for the SDK's tokens, no code has brought.
+func TestOnlyTheProofOfAnExchangedTokenEndsTheTroubleOfExchanges(t *testing.T) {
+	w := newWorld(t, nil)
+	w.Observe(t.Context(), "exchange", &keeper.CallError{Class: keeper.ClassUnknown, Record: keeper.Record{Operation: "exchange"}})
+	open := func(what string, want bool) {
+		t.Helper()
+		if all := w.incidents(t); len(all) != 1 || all[0].ClosedAt.IsZero() != want {
+			t.Errorf("%s: incidents %+v", what, all)
+		}
+	}
+	id, tokens := w.consent(t, "ada")
+	tokens.InspectedAt = w.clock.Now()
+	w.serves(t, w.keep(t, id, tokens).Member)
+	open("by the SDK", true)
+
+	w.advance(t, 51*day, time.Hour)
+	if g := w.grant(t, id.Member()); !g.Access.IssuedAt.After(t0.Add(40 * day)) {
+		t.Fatalf("not refreshed: %s", brief(g))
+	}
+	open("refreshed and proven", true)
+	w.serves(t, w.signIn(t, "grace").Member)
+	open("by a code", false)
 }
 
 func TestRefusesEverybodyForADay(t *testing.T) {

@@ -204,6 +204,12 @@ func (w *world) told(typ keeper.EventType) int {
 
 func (w *world) signIn(t testing.TB, member string) keeper.Grant {
 	t.Helper()
+	id, tokens := w.consent(t, member)
+	return w.keep(t, id, tokens)
+}
+
+func (w *world) consent(t testing.TB, member string) (keeper.Identity, keeper.Tokens) {
+	t.Helper()
 	a := keeper.Authorization{State: secret.New(rand.Text()), IssuedAt: w.clock.Now()}
 	to, err := w.client.AuthCodeURL(t.Context(), a)
 	if err != nil {
@@ -218,6 +224,11 @@ func (w *world) signIn(t testing.TB, member string) keeper.Grant {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return id, tokens
+}
+
+func (w *world) keep(t testing.TB, id keeper.Identity, tokens keeper.Tokens) keeper.Grant {
+	t.Helper()
 	g, err := w.SignIn(t.Context(), read(w.store, id.Member()), id, tokens)
 	if err != nil {
 		t.Fatal(err)

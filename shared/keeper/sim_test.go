@@ -203,8 +203,8 @@ func (l *life) signInNow() {
 	_, code, _ := strings.Cut(back, "code=")
 	code, _, _ = strings.Cut(code, "&")
 	id, tokens, err := l.client.Exchange(ctx, secret.New(code), keeper.Authorization{State: secret.New("state"), IssuedAt: l.clock.Now()})
-	l.Observe(ctx, "exchange", err)
 	if err != nil {
+		l.Observe(ctx, "exchange", err)
 		l.count("sign-in failed")
 		return
 	}

@@ -31,6 +31,7 @@ var (
 type Issued struct {
 	Access, Refresh Token
 	Scopes          []string
+	CheckedAt       time.Time // when introspection was asked of Access; zero: it was not
 }
 
 // SignIn records that the member went through the consent page. Generation is
@@ -62,6 +63,7 @@ func (g *Grant) SignIn(now time.Time, generation string, id Identity, in Issued)
 	}
 	g.Subject, g.Profile, g.Status = id.Subject, id.Profile, Active
 	g.Lease, g.Trouble, g.VerifiedAt = Lease{}, Trouble{}, time.Time{}
+	g.CheckedAt = later(g.CheckedAt, in.CheckedAt)
 	g.ExpiresAt = time.Time{}
 }
 

@@ -200,6 +200,9 @@ func (k *Keeper) prove(ctx context.Context, g Grant, lease string, gate *gate) e
 		return cmp.Or(k.settle(store, g, lease, nil, unproven), err)
 	}
 	k.observe(store, gate, g.Member, "userinfo", err)
+	if err == nil && g.exchanged() {
+		k.succeeded(store, gate, "exchange", fresh.IssuedAt)
+	}
 	return k.settle(store, g, lease, err, func(g *Grant, now time.Time) error {
 		if err == nil {
 			return g.Proven(now, lease, fresh, who.Profile)

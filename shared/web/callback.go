@@ -24,7 +24,8 @@ type Exchanger interface {
 type SignIns interface {
 	// SignIn is told of the member's grant what was seen of it, if anything.
 	SignIn(ctx context.Context, seen keeper.Grant, id keeper.Identity, t keeper.Tokens) (keeper.Grant, error)
-	// Observe is told how a call to LinkedIn went; nil is a success.
+	// Observe is told how a call to LinkedIn went; nil is a success. An exchange that
+	// succeeded is told by its token's proof: the sign-in does not wait for that.
 	Observe(ctx context.Context, operation string, err error)
 }
 
@@ -156,7 +157,6 @@ func (c *callback) signIn(r *http.Request, t session.Transaction, code secret.St
 	if err != nil {
 		return g, "", unavailable(fmt.Errorf("keep the grant: %w", err))
 	}
-	c.keeper.Observe(ctx, "exchange", nil) // may tell of a closed incident: only now
 	previous, err := c.sessions.Start(ctx, r, signedIn, t.Session, sessions)
 	if err != nil {
 		return g, "", unavailable(err)

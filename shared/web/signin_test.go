@@ -374,7 +374,7 @@ func TestFailedSignInStoresOneBurnAndNothingElse(t *testing.T) {
 
 func TestSignInTellsHowLinkedInDid(t *testing.T) {
 	for query, want := range map[string]string{
-		"code=" + code:                   "exchange",
+		"code=" + code:                   "", // its proof will tell
 		"error=access_denied":            "",
 		"error=server_error":             "",
 		"error=unauthorized_scope_error": "authorize unknown",

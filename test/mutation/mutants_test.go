@@ -189,6 +189,10 @@ func mutants() []mutant {
 		{"end-made-up", client, []string{"return keeper.Tokens{}, call.fail(errNoExpiry)", "inspection.ExpiresAt = tokens.IssuedAt.Add(60 * 24 * time.Hour)"}, "", "TestAnEndThatWasNotToldIsFoundByIntrospectionOrRefused"},
 		{"error-quotes-the-body", call, []string{"return c.failed(t.class, t.problem)", "return c.failed(t.class, t.problem+string(c.body))"}, "", "TestNoErrorAndNoRecordHoldsASecret"},
 		{"userinfo-of-another", "shared/keeper/work.go", []string{"if err == nil && who.Subject != g.Subject {", "if err == nil && who.Subject == \"\" {"}, "", "TestTokenOfAnotherMemberNeverServes"},
+		{"proof-is-always-of-an-exchange", "shared/keeper/work.go", []string{"err == nil && g.exchanged()", "err == nil"}, "", "TestOnlyTheProofOfAnExchangedTokenEndsTheTroubleOfExchanges"},
+		{"proof-ends-nothing", "shared/keeper/work.go", []string{"err == nil && g.exchanged()", "false"}, "", "TestSignInPassesAnOpenBreakerAndItsProofClosesIt"},
+		{"exchange-before-the-trouble-ends-it", "shared/keeper/work.go", []string{"\"exchange\", fresh.IssuedAt)", "\"exchange\", k.now())"}, "", "TestSignInPassesAnOpenBreakerAndItsProofClosesIt"},
+		{"sdk-is-an-exchange", "shared/keeper/transitions.go", []string{"g.CheckedAt = later(g.CheckedAt, in.CheckedAt)", ""}, "", "TestOnlyTheProofOfAnExchangedTokenEndsTheTroubleOfExchanges"},
 		{"refresh-of-another", "shared/keeper/work.go", []string{"tokens.Subject != \"\" && tokens.Subject != g.Subject", "tokens.Subject != \"\" && g.Subject == \"\""}, "", "TestRefreshWithAnotherMembersIDTokenIsNotKept"},
 
 		// The JavaScript SDK's members.

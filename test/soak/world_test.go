@@ -349,8 +349,8 @@ func (p *process) signIn(m *member) bool {
 		id, tokens, err := p.client.Exchange(ctx, secret.New(back.Query().Get("code")), a)
 		return answer{id, tokens}, err
 	})
-	p.Observe(ctx, "exchange", err)
 	if err != nil {
+		p.Observe(ctx, "exchange", err)
 		return false
 	}
 	seen, err := p.Store.Get(ctx, got.id.Member())
