@@ -237,24 +237,25 @@ func (db *DB) Due(ctx context.Context, shard int, after keeper.Nominee, before t
 // Look implements session.Store.
 func (db *DB) Look(ctx context.Context, id keeper.MemberID, h session.Hash) (g keeper.Grant, s session.Session, err error) {
 	err = db.read(ctx, "look", func(tx *bbolt.Tx) error {
-		key := sessionKey(id, h)
-		v := live(tx, sessions, key, db.now())
+		key, now := sessionKey(id, h), db.now()
+		v := live(tx, sessions, key, now)
 		if v == nil {
 			return session.ErrNone
 		}
 		if s, err = decodeSession(key, v); err != nil {
 			return err
 		}
-		g, err = getGrant(tx, id, db.now())
-		if errors.Is(err, keeper.ErrNotFound) {
+		if v = live(tx, grants, []byte(id), now); v == nil {
 			return session.ErrNone
 		}
+		g, err = decode(v, lookFields, grantV1)
 		return err
 	})
 	if err != nil {
 		return keeper.Grant{}, session.Session{}, err
 	}
-	g.Access.Sealed, g.Fresh.Sealed, g.Refresh.Sealed = nil, nil, nil
+	g.Member = id
+	g.Access.Sealed, g.Fresh.Sealed, g.Refresh.Sealed = nil, nil, nil // version 1 has them
 	return g, s, nil
 }
 

@@ -17,6 +17,7 @@ type fields struct {
 	rest    []byte // written so far, or still to be read
 	reading bool
 	damaged bool // what is read has no such form
+	noSeals bool // sealed tokens are passed over
 }
 
 // end is behind every field of an item.

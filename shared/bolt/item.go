@@ -41,9 +41,17 @@ func grantFields(f *fields, g *keeper.Grant) {
 	text(f, 82, &g.Rev)
 }
 
+// lookFields are a grant's without its sealed tokens.
+func lookFields(f *fields, g *keeper.Grant) {
+	f.noSeals = true
+	grantFields(f, g)
+}
+
 // tokenFields are a token's in its ten numbers, from n on.
 func tokenFields(f *fields, n byte, t *keeper.Token) {
-	f.bytes(n, &t.Sealed)
+	if !f.noSeals {
+		f.bytes(n, &t.Sealed)
+	}
 	f.time(n+1, &t.IssuedAt)
 	f.time(n+2, &t.ExpiresAt)
 	f.time(n+3, &t.ProvenAt)
