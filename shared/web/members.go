@@ -70,10 +70,10 @@ func Token(s *Site, k TokenSource) http.Handler {
 			return unavailable(fmt.Errorf("get a token: %w", err))
 		}
 		writeJSON(w, http.StatusOK, struct {
-			AccessToken string    `json:"access_token"`
-			TokenType   string    `json:"token_type"`
-			ExpiresAt   time.Time `json:"expires_at"`
-			Scopes      []string  `json:"scopes"`
+			AccessToken string   `json:"access_token"`
+			TokenType   string   `json:"token_type"`
+			ExpiresAt   string   `json:"expires_at"`
+			Scopes      []string `json:"scopes"`
 		}{token.Reveal(), "Bearer", seconds(g.Access.ExpiresAt), scopesOf(g)})
 		return nil
 	})

@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"io"
+	"maps"
 	"net/http"
 	"path"
 	"runtime/debug"
@@ -158,8 +159,9 @@ func readBody(r *http.Request, limit int) error {
 
 // outermost is what every request goes through.
 func (s *Site) outermost(prefix string, next http.Handler) http.Handler {
+	everywhere := s.headers()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.setHeaders(w.Header())
+		maps.Copy(w.Header(), everywhere)
 		defer func() {
 			if v := recover(); v != nil {
 				if v == http.ErrAbortHandler {
@@ -175,6 +177,10 @@ func (s *Site) outermost(prefix string, next http.Handler) http.Handler {
 			return
 		}
 		p := strings.TrimPrefix(r.URL.Path, prefix)
+		if p == r.URL.Path && p != "" {
+			next.ServeHTTP(w, r)
+			return
+		}
 		if p == "" {
 			p = "/"
 		}
@@ -203,8 +209,9 @@ func (s *Site) admit(r *http.Request, prefix string) error {
 	return nil
 }
 
-// setHeaders sets what every answer has; a handler may say otherwise.
-func (s *Site) setHeaders(h http.Header) {
+// headers are what every answer has; a handler may say otherwise.
+func (s *Site) headers() http.Header {
+	h := http.Header{}
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
@@ -214,4 +221,5 @@ func (s *Site) setHeaders(h http.Header) {
 	if s.Secure() {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
+	return h
 }

@@ -47,9 +47,9 @@ type memberView struct {
 	Grant struct {
 		Status          keeper.State `json:"status"`
 		Scopes          []string     `json:"scopes"`
-		AccessExpiresAt time.Time    `json:"access_expires_at,omitzero"`
-		ReconnectBy     time.Time    `json:"reconnect_by,omitzero"`
-		VerifiedAt      time.Time    `json:"verified_at,omitzero"`
+		AccessExpiresAt string       `json:"access_expires_at,omitempty"`
+		ReconnectBy     string       `json:"reconnect_by,omitempty"`
+		VerifiedAt      string       `json:"verified_at,omitempty"`
 	} `json:"grant"`
 	Login string `json:"login,omitempty"` // of an exchange: "switched"
 }
@@ -78,7 +78,13 @@ func scopesOf(g keeper.Grant) []string {
 	return g.Scopes
 }
 
-func seconds(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+// seconds is t in whole seconds of UTC (RFC 3339), "" for none.
+func seconds(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
 
 // isVisible reports whether s can stand in a header as it is.
 func isVisible(s string) bool {
