@@ -172,11 +172,19 @@ func wire(c Config, db *bolt.DB, keys, app *secrets.Cache, backendKey secret.Str
 	routes := web.AllRoutes(site, sessions, client, k, c.SDKExchange != "", web.BearerAuth(backendKey))
 	m := &Machine{keeper: k, db: db, store: c.Store, log: c.Log,
 		operator: newOperator(db, c.Keys, c.Now, c.Log, sealsWith(sealer))}
-	mux := http.NewServeMux()
-	mux.Handle("/", web.Mux(site, site.Path(), routes))
-	mux.HandleFunc("GET /healthz", m.health)
-	m.Handler = mux
+	m.Handler = m.orHealth(web.Mux(site, site.Path(), routes))
 	return m, nil
+}
+
+// orHealth answers GET /healthz, and leaves all else to next.
+func (m *Machine) orHealth(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/healthz" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+			m.health(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // health is 200 while the store answers.

@@ -1,6 +1,7 @@
 package local_test
 
 import (
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,5 +84,36 @@ func TestSecretsAreToldToTheLog(t *testing.T) {
 	defer func() { _ = m.Close() }()
 	if hidden == 0 {
 		t.Error("the back-end key was not told")
+	}
+}
+
+// TestHealthzIsBesideTheRoutes: all but a look at it goes to the routes, whose
+// answer to an unclean path is no redirect.
+func TestHealthzIsBesideTheRoutes(t *testing.T) {
+	c := config(t.TempDir())
+	write(t, c.Credentials, `{"client_id":"77app","client_secret":"the-secret-of-the-app"}`)
+	m, err := local.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []struct {
+		method, path string
+		status       int
+	}{
+		{"GET", "/healthz", 200}, {"HEAD", "/healthz", 200}, {"POST", "/healthz", 404}, {"GET", "/healthz/", 404},
+		{"GET", "//healthz", 404}, {"GET", "//validate", 404}, {"GET", "/a/../healthz", 404}, {"GET", "/validate", 401},
+	} {
+		w := httptest.NewRecorder()
+		m.ServeHTTP(w, httptest.NewRequest(r.method, "http://localhost:8080"+r.path, nil))
+		if w.Code != r.status || w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%s %s: got %d, %v, want %d", r.method, r.path, w.Code, w.Header(), r.status)
+		}
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	if m.ServeHTTP(w, httptest.NewRequest("GET", "/healthz", nil)); w.Code != 503 {
+		t.Errorf("with the store closed: got %d, want 503", w.Code)
 	}
 }
