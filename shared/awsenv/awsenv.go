@@ -50,7 +50,7 @@ func Endpoint(getenv func(string) string, service string) string {
 func Transport(getenv func(string) string) *http.Transport {
 	d := &dialer{dial: (&net.Dialer{Timeout: 2 * time.Second, KeepAlive: 30 * time.Second}).DialContext}
 	if getenv("SSL_CERT_FILE") == "" && getenv("SSL_CERT_DIR") == "" { // else whoever set them knows better
-		d.roots = ownRoots()
+		d.aws, d.others = newRoots(amazonPEM), newRoots(digicertPEM)
 	}
 	return &http.Transport{
 		DialContext:            d.dial,

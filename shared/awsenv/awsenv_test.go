@@ -1,6 +1,7 @@
 package awsenv_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -79,30 +80,73 @@ func TestEndpointsCanBeMoved(t *testing.T) {
 
 func TestTheRootsAreGoodForYears(t *testing.T) {
 	soon := time.Now().AddDate(2, 0, 0)
-	n := 0
-	for rest := awsenv.RootsPEM; ; n++ {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
+	for name, text := range map[string][]byte{"Amazon": awsenv.AmazonPEM, "DigiCert": awsenv.DigicertPEM} {
+		pool := x509.NewCertPool()
+		n := 0
+		for rest := text; ; n++ {
+			var block *pem.Block
+			if block, rest = pem.Decode(rest); block == nil {
+				break
+			}
+			c, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !c.IsCA || c.NotAfter.Before(soon) {
+				t.Errorf("%s ends on %s", c.Subject, c.NotAfter)
+			}
+			if o := c.Subject.Organization[0]; !strings.HasPrefix(o, name) && !strings.HasPrefix(o, "Starfield") {
+				t.Errorf("%s is among the roots of %s", c.Subject, name)
+			}
+			pool.AddCert(c)
 		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !c.IsCA || c.NotAfter.Before(soon) {
-			t.Errorf("%s ends on %s", c.Subject, c.NotAfter)
+		if n != 5 || !awsenv.NewRoots(text).Pool().Equal(pool) {
+			t.Errorf("%s: %d roots, or the pool is of others", name, n)
 		}
 	}
-	if n < 8 {
-		t.Errorf("%d roots", n)
+}
+
+// A host of AWS is held against Amazon's roots, and any other against the rest;
+// both fall back on the machine's by themselves.
+func TestEachHostHasItsRoots(t *testing.T) {
+	cert, root := authority(t, "dynamodb.eu-central-1.amazonaws.com", "dynamodb.eu-central-1.api.aws", "www.linkedin.com", "evilamazonaws.com")
+	s := httptest.NewUnstartedServer(http.NotFoundHandler())
+	var handshakes atomic.Int32
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		handshakes.Add(1)
+		return nil, nil
+	}}
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	defer s.Close()
+	toServer := func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, s.Listener.Addr().String())
 	}
-	if awsenv.OwnRoots().Equal(x509.NewCertPool()) {
-		t.Error("the pool is empty")
+	for _, tt := range []struct {
+		aws, others []byte
+		host        string
+		good        bool
+	}{
+		{root, nil, "dynamodb.eu-central-1.amazonaws.com", true},
+		{root, nil, "dynamodb.eu-central-1.api.aws", true},
+		{root, nil, "www.linkedin.com", false},
+		{root, nil, "evilamazonaws.com", false},
+		{nil, root, "www.linkedin.com", true},
+		{nil, root, "dynamodb.eu-central-1.amazonaws.com", false},
+	} {
+		handshakes.Store(0)
+		c, err := awsenv.DialTLS(t.Context(), toServer, tt.aws, tt.others, tt.host+":443")
+		if (err == nil) != tt.good || tt.good && handshakes.Load() != 1 {
+			t.Errorf("%s: %v after %d handshakes, want good %t", tt.host, err, handshakes.Load(), tt.good)
+		}
+		if err == nil {
+			c.Close()
+		}
 	}
 }
 
 // authority makes a server's certificate and the root it is from.
-func authority(t *testing.T) (tls.Certificate, []byte) {
+func authority(t *testing.T, names ...string) (tls.Certificate, []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -113,7 +157,7 @@ func authority(t *testing.T) (tls.Certificate, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: root.NotBefore, NotAfter: root.NotAfter, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: root.NotBefore, NotAfter: root.NotAfter, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: names}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, root, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)

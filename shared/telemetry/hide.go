@@ -54,12 +54,18 @@ func (h *Hide) Value(s secret.String) {
 	h.r = strings.NewReplacer(pairs...)
 }
 
+// What is hidden wherever it stands. The expressions are compiled for the first
+// line: that would be a thirtieth of a function's start, which writes none.
 var (
 	// A member id has 22 characters and an id of a request 36: neither is a token.
-	tokenShape = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+(\.[\w-]*)*|[\w-]{40,}`)
-	queryShape = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://[^\s"'<>?#]*)[?#][^\s"'<>]*`)
-	userShape  = regexp.MustCompile(`(://)[^\s"'<>/@]*@`)
+	tokenShape = shape(`eyJ[\w-]+\.[\w-]+(\.[\w-]*)*|[\w-]{40,}`)
+	queryShape = shape(`([a-zA-Z][a-zA-Z0-9+.-]*://[^\s"'<>?#]*)[?#][^\s"'<>]*`)
+	userShape  = shape(`(://)[^\s"'<>/@]*@`)
 )
+
+func shape(s string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(s) })
+}
 
 // In is s without secrets.
 func (h *Hide) In(s string) string {
@@ -73,10 +79,10 @@ func (h *Hide) In(s string) string {
 		s = r.Replace(s)
 	}
 	if strings.Contains(s, "://") {
-		s = queryShape.ReplaceAllStringFunc(s, hideQuery)
-		s = userShape.ReplaceAllString(s, "$1"+hidden+"@")
+		s = queryShape().ReplaceAllStringFunc(s, hideQuery)
+		s = userShape().ReplaceAllString(s, "$1"+hidden+"@")
 	}
-	return tokenShape.ReplaceAllString(s, hidden)
+	return tokenShape().ReplaceAllString(s, hidden)
 }
 
 // renewal is the one query that may be read: of the link in a notice, which is
@@ -87,5 +93,5 @@ func hideQuery(address string) string {
 	if strings.HasSuffix(strings.TrimRight(address, `\,.)`), renewal) {
 		return address
 	}
-	return queryShape.ReplaceAllString(address, "$1?"+hidden)
+	return queryShape().ReplaceAllString(address, "$1?"+hidden)
 }

@@ -92,7 +92,7 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 // oneTable answers every call as DynamoDB does a Query of a member who is
 // signed in, over TLS with a chain such as AWS's: at once, so that the time of
 // a real table does not hide the function's. It returns its address and the
-// file of the roots to trust: keepin's own and the chain's.
+// file of the roots to trust: those that keepin has for AWS, and the chain's.
 func oneTable(t testing.TB) (url, roots string) {
 	t.Helper()
 	now := time.Now()
@@ -123,7 +123,7 @@ func oneTable(t testing.TB) (url, roots string) {
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	own, err := os.ReadFile("../../shared/awsenv/roots.pem")
+	own, err := os.ReadFile("../../shared/awsenv/amazon.pem")
 	must(t, err)
 	roots = filepath.Join(t.TempDir(), "roots.pem")
 	must(t, os.WriteFile(roots, append(own, root...), 0o600))
