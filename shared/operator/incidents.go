@@ -12,11 +12,7 @@ import (
 )
 
 func (o *Operator) listIncidents(ctx context.Context) (string, error) {
-	c, err := o.Store.Control(ctx)
-	if err != nil {
-		return "", err
-	}
-	incidents, err := o.Store.Incidents(ctx, time.Time{})
+	incidents, c, err := o.incidents(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -39,13 +35,13 @@ func (o *Operator) listIncidents(ctx context.Context) (string, error) {
 	return b.String() + table(func(row func(...any)) {
 		row("INCIDENT", "CAUSE", "OPENED", "CLOSED", "RECORDS")
 		for _, i := range incidents {
-			row(i.ID, i.Cause, when(i.OpenedAt), closed(i), len(i.Records))
+			row(i.ID, i.Cause, when(i.OpenedAt), closed(i, c), len(i.Records))
 		}
 	}), nil
 }
 
 func (o *Operator) showIncident(ctx context.Context, id string) (string, error) {
-	incidents, err := o.Store.Incidents(ctx, time.Time{})
+	incidents, c, err := o.incidents(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -53,14 +49,25 @@ func (o *Operator) showIncident(ctx context.Context, id string) (string, error) 
 	if at < 0 {
 		return "", errors.New("there is no incident of that id in the last 90 days: see keepin incidents")
 	}
-	return supportText(incidents[at]), nil
+	return supportText(incidents[at], c), nil
+}
+
+// incidents are all that are kept, and the control item as it was after that: it
+// knows which are open, whether or not their end could be written down.
+func (o *Operator) incidents(ctx context.Context) ([]keeper.Incident, keeper.Control, error) {
+	all, err := o.Store.Incidents(ctx, time.Time{})
+	if err != nil {
+		return nil, keeper.Control{}, err
+	}
+	c, err := o.Store.Control(ctx)
+	return all, c, err
 }
 
 // supportText is what LinkedIn's support asks for ("Best Practices for
 // Application Development", Errors), of each call that the incident keeps.
-func supportText(i keeper.Incident) string {
+func supportText(i keeper.Incident, c keeper.Control) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "incident: %s (%s), opened %s, closed %s\n", i.ID, i.Cause, when(i.OpenedAt), closed(i))
+	fmt.Fprintf(&b, "incident: %s (%s), opened %s, closed %s\n", i.ID, i.Cause, when(i.OpenedAt), closed(i, c))
 	if len(i.Records) == 0 {
 		b.WriteString("No call was recorded.\n")
 	}
@@ -96,9 +103,12 @@ func writeMessage(b *strings.Builder, headers map[string]string, body string) {
 	}
 }
 
-func closed(i keeper.Incident) string {
-	if i.ClosedAt.IsZero() {
+func closed(i keeper.Incident, c keeper.Control) string {
+	switch {
+	case !i.ClosedAt.IsZero():
+		return when(i.ClosedAt)
+	case slices.ContainsFunc(c.Open, func(o keeper.OpenIncident) bool { return o.ID == i.ID }):
 		return "not yet"
 	}
-	return when(i.ClosedAt)
+	return "yes, unrecorded"
 }

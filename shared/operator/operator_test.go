@@ -197,6 +197,36 @@ func TestTheListSaysWhoseTokensDoNotOpen(t *testing.T) {
 	}
 }
 
+// An incident whose end could not be written down is not open for that.
+func TestTheListKnowsWhichIncidentsAreOpen(t *testing.T) {
+	s := &store{}
+	o := open(t, s, new(keyset), nil)
+	s.Memory = storetest.NewMemory(o.Now)
+	at := o.Now()
+	for _, i := range []keeper.Incident{{ID: "ended", OpenedAt: at.Add(-3 * time.Hour), ClosedAt: at}, {ID: "lost", OpenedAt: at.Add(-2 * time.Hour)}, {ID: "open", OpenedAt: at.Add(-time.Hour)}} {
+		if err := s.PutIncident(t.Context(), i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.PutControl(t.Context(), keeper.Control{Rev: "r", Open: []keeper.OpenIncident{{ID: "open"}}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	list, err := o.Do(t.Context(), "incidents", "list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]string{"open": "not yet", "lost": "yes, unrecorded", "ended": at.UTC().Format(time.DateOnly)} {
+		for _, line := range strings.Split(list, "\n") {
+			if strings.HasPrefix(line, id) && !strings.Contains(line, want) {
+				t.Errorf("got %q, want %q", line, want)
+			}
+		}
+		if text, err := o.Do(t.Context(), "incidents", "show", id); err != nil || !strings.Contains(text, "closed "+want) {
+			t.Errorf("%s: got %q, %v, want closed %s", id, text, err, want)
+		}
+	}
+}
+
 // desk lets another write once before the first put.
 type desk struct {
 	*store
