@@ -450,6 +450,17 @@ func TestWhatIsReadOutlivesTheRow(t *testing.T) {
 	}
 }
 
+func TestTextComesBackAsItWas(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "keepin.db"), nil)
+	for n, name := range []string{"\xff", "half \xed\xa0\x80", "\x00", "<&>\u2028", strings.Repeat("long", 100)} {
+		g := keeper.Grant{Member: keeper.NewMemberID("c", fmt.Sprint(n)), Profile: keeper.Profile{Name: name}, Scopes: []string{"", name, ""}, Rev: "r"}
+		check(t, db.Put(t.Context(), g, ""))
+		if got, err := db.Get(t.Context(), g.Member); err != nil || !reflect.DeepEqual(got, g) {
+			t.Errorf("got %+v, %v, want %+v", got, err, g)
+		}
+	}
+}
+
 // TestFieldsOfALaterKeepinArePassedOver: what a later one adds to an item of this
 // version does not stop this one.
 func TestFieldsOfALaterKeepinArePassedOver(t *testing.T) {
