@@ -18,6 +18,8 @@ type Hide struct {
 	mu    sync.RWMutex
 	known []string // the oldest first
 	r     *strings.Replacer
+
+	shapes shapes
 }
 
 const (
@@ -54,17 +56,18 @@ func (h *Hide) Value(s secret.String) {
 	h.r = strings.NewReplacer(pairs...)
 }
 
-// What is hidden wherever it stands. The expressions are compiled for the first
-// line: that would be a thirtieth of a function's start, which writes none.
-var (
-	// A member id has 22 characters and an id of a request 36: neither is a token.
-	tokenShape = shape(`eyJ[\w-]+\.[\w-]+(\.[\w-]*)*|[\w-]{40,}`)
-	queryShape = shape(`([a-zA-Z][a-zA-Z0-9+.-]*://[^\s"'<>?#]*)[?#][^\s"'<>]*`)
-	userShape  = shape(`(://)[^\s"'<>/@]*@`)
-)
+// shapes are what is hidden wherever it stands. They are compiled for the first
+// line: that is a thirtieth of the start of a function, which writes none.
+type shapes struct {
+	once               sync.Once
+	token, query, user *regexp.Regexp
+}
 
-func shape(s string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(s) })
+func (s *shapes) compile() {
+	// A member id has 22 characters and an id of a request 36: neither is a token.
+	s.token = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+(\.[\w-]*)*|[\w-]{40,}`)
+	s.query = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://[^\s"'<>?#]*)[?#][^\s"'<>]*`)
+	s.user = regexp.MustCompile(`(://)[^\s"'<>/@]*@`)
 }
 
 // In is s without secrets.
@@ -72,6 +75,7 @@ func (h *Hide) In(s string) string {
 	if len(s) < minSecret {
 		return s
 	}
+	h.shapes.once.Do(h.shapes.compile)
 	h.mu.RLock()
 	r := h.r
 	h.mu.RUnlock()
@@ -79,19 +83,19 @@ func (h *Hide) In(s string) string {
 		s = r.Replace(s)
 	}
 	if strings.Contains(s, "://") {
-		s = queryShape().ReplaceAllStringFunc(s, hideQuery)
-		s = userShape().ReplaceAllString(s, "$1"+hidden+"@")
+		s = h.shapes.query.ReplaceAllStringFunc(s, h.hideQuery)
+		s = h.shapes.user.ReplaceAllString(s, "$1"+hidden+"@")
 	}
-	return tokenShape().ReplaceAllString(s, hidden)
+	return h.shapes.token.ReplaceAllString(s, hidden)
 }
 
 // renewal is the one query that may be read: of the link in a notice, which is
 // for a person to follow.
 const renewal = "/login?renew=1"
 
-func hideQuery(address string) string {
+func (h *Hide) hideQuery(address string) string {
 	if strings.HasSuffix(strings.TrimRight(address, `\,.)`), renewal) {
 		return address
 	}
-	return queryShape().ReplaceAllString(address, "$1?"+hidden)
+	return h.shapes.query.ReplaceAllString(address, "$1?"+hidden)
 }
