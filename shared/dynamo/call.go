@@ -1,61 +1,78 @@
 package dynamo
 
-// What DynamoDB is asked and answers, as its JSON has it.
+import "errors"
+
+// What DynamoDB is asked and answers is maps, as encoding/json makes and takes
+// them without looking at a type: structs of all their fields would cost a
+// function a tenth of its start.
 //
 // https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Operations_Amazon_DynamoDB.html
 
-// item is what DynamoDB stores; keys and the values of expressions are items too.
-type item map[string]value
+// item is what DynamoDB stores: a value for each name. Keys and the values of
+// expressions are items too.
+type item map[string]any
 
-// value is one attribute: exactly one field is set.
-type value struct {
-	S *string `json:",omitempty"`
-	N string  `json:",omitempty"` // a number's digits
-	B []byte  `json:",omitempty"`
-	L []value `json:",omitempty"`
-	M item    `json:",omitempty"`
-}
+// value is one attribute: under its kind, which is S, N (a number's digits), B
+// (base64), L or M.
+type value = map[string]any
 
-type getItem struct {
-	TableName      string
-	Key            item
-	ConsistentRead bool
-}
+// request are the parameters of an operation, but for the table's name.
+type request map[string]any
 
-type putItem struct {
-	TableName                 string
-	Item                      item
-	ConditionExpression       string `json:",omitempty"`
-	ExpressionAttributeValues item   `json:",omitempty"`
-}
-
-type deleteItem struct {
-	TableName string
-	Key       item
-}
-
-// query is a Query, and without a key condition a Scan.
-type query struct {
-	TableName                 string
-	IndexName                 string `json:",omitempty"`
-	KeyConditionExpression    string `json:",omitempty"`
-	FilterExpression          string `json:",omitempty"`
-	ExpressionAttributeValues item   `json:",omitempty"`
-	ProjectionExpression      string `json:",omitempty"`
-	Select                    string `json:",omitempty"`
-	ConsistentRead            bool   `json:",omitempty"`
-	ScanIndexForward          *bool  `json:",omitempty"`
-	Limit                     int    `json:",omitempty"`
-	ExclusiveStartKey         item   `json:",omitempty"`
-	ReturnConsumedCapacity    string `json:",omitempty"`
+// startAt has a Query or a Scan begin behind an item; nil: at the first.
+func (r request) startAt(key item) {
+	if len(key) > 0 {
+		r["ExclusiveStartKey"] = key
+	}
 }
 
 // page is what a Query or a Scan answers.
 type page struct {
-	Items            []item
-	ScannedCount     int
-	LastEvaluatedKey item
-	ConsumedCapacity struct{ CapacityUnits float64 }
+	items   []item
+	last    item    // where the next page begins; nil: there is none
+	scanned float64 // items that were read
+	units   float64 // read units, where they were asked for
+}
+
+// errAnswer quotes nothing of it.
+var errAnswer = errors.New("dynamo: the answer cannot be read")
+
+func toPage(answer map[string]any) (p page, err error) {
+	list, err := within[[]any](answer, "Items")
+	if err != nil {
+		return page{}, err
+	}
+	for _, i := range list {
+		one, ok := i.(map[string]any)
+		if !ok {
+			return page{}, errAnswer
+		}
+		p.items = append(p.items, one)
+	}
+	if p.last, err = within[map[string]any](answer, "LastEvaluatedKey"); err != nil {
+		return page{}, err
+	}
+	if p.scanned, err = within[float64](answer, "ScannedCount"); err != nil {
+		return page{}, err
+	}
+	capacity, err := within[map[string]any](answer, "ConsumedCapacity")
+	if err != nil {
+		return page{}, err
+	}
+	p.units, err = within[float64](capacity, "CapacityUnits")
+	return p, err
+}
+
+// within is a member of an answer; the zero T where it is absent or null.
+func within[T any](answer map[string]any, name string) (v T, err error) {
+	if answer[name] == nil {
+		return v, nil
+	}
+	v, ok := answer[name].(T)
+	if !ok {
+		return v, errAnswer
+	}
+	return v, nil
 }
 
 const specificAttributes = "SPECIFIC_ATTRIBUTES"

@@ -157,25 +157,26 @@ func (t *Table) Due(ctx context.Context, shard int, after keeper.Nominee, before
 		when, values[":from"] = "dt BETWEEN :from AND :before", micros(after.Due)
 	}
 	for len(due) < limit {
-		out, err := t.query(ctx, "due", query{
-			IndexName:                 "due",
-			KeyConditionExpression:    "ds = :shard AND " + when,
-			ExpressionAttributeValues: values,
-			ProjectionExpression:      "pk, dt",
-			Limit:                     min(limit-len(due), 1000),
-			ExclusiveStartKey:         start,
-		})
+		in := request{
+			"IndexName":                 "due",
+			"KeyConditionExpression":    "ds = :shard AND " + when,
+			"ExpressionAttributeValues": values,
+			"ProjectionExpression":      "pk, dt",
+			"Limit":                     min(limit-len(due), 1000),
+		}
+		in.startAt(start)
+		out, err := t.query(ctx, "due", in)
 		if err != nil {
 			return nil, err
 		}
-		for _, i := range out.Items {
+		for _, i := range out.items {
 			n, err := toNominee("due", i)
 			if err != nil {
 				return nil, err
 			}
 			due = append(due, n)
 		}
-		if start = out.LastEvaluatedKey; len(start) == 0 {
+		if start = out.last; len(start) == 0 {
 			break
 		}
 	}
@@ -195,22 +196,22 @@ func (t *Table) Look(ctx context.Context, id keeper.MemberID, h session.Hash) (k
 	none := func(err error) (keeper.Grant, session.Session, error) {
 		return keeper.Grant{}, session.Session{}, err
 	}
-	out, err := t.query(ctx, "look", query{
-		KeyConditionExpression: "pk = :pk AND sk BETWEEN :grant AND :session",
-		ExpressionAttributeValues: item{
+	out, err := t.query(ctx, "look", request{
+		"KeyConditionExpression": "pk = :pk AND sk BETWEEN :grant AND :session",
+		"ExpressionAttributeValues": item{
 			":pk": text(memberKey(id)), ":grant": text(grantSort), ":session": text(sessionSort(h)),
 		},
-		ProjectionExpression: "sk, " + strings.Join(lookAttributes, ", "),
-		Select:               specificAttributes,
-		ConsistentRead:       true,
+		"ProjectionExpression": "sk, " + strings.Join(lookAttributes, ", "),
+		"Select":               specificAttributes,
+		"ConsistentRead":       true,
 	})
 	if err != nil {
 		return none(err)
 	}
-	if len(out.Items) < 2 {
+	if len(out.items) < 2 {
 		return none(session.ErrNone)
 	}
-	first, last := item(out.Items[0]), item(out.Items[len(out.Items)-1])
+	first, last := out.items[0], out.items[len(out.items)-1]
 	if first.sort() != grantSort || last.sort() != sessionSort(h) || first.ended(t.now()) || last.ended(t.now()) {
 		return none(session.ErrNone)
 	}
@@ -230,32 +231,33 @@ func (t *Table) Look(ctx context.Context, id keeper.MemberID, h session.Hash) (k
 // its sessions have no more than 4 KB.
 func (t *Table) All(ctx context.Context, id keeper.MemberID) (keeper.Grant, []session.Session, error) {
 	g, have := keeper.Grant{Member: id}, []session.Session(nil)
-	in := query{
-		KeyConditionExpression:    "pk = :pk",
-		ExpressionAttributeValues: item{":pk": text(memberKey(id))},
-		ConsistentRead:            true,
+	in := request{
+		"KeyConditionExpression":    "pk = :pk",
+		"ExpressionAttributeValues": item{":pk": text(memberKey(id))},
+		"ConsistentRead":            true,
 	}
 	for {
 		out, err := t.query(ctx, "read a member", in)
 		if err != nil {
 			return keeper.Grant{}, nil, err
 		}
-		for _, i := range out.Items {
-			if item(i).sort() != grantSort {
+		for _, i := range out.items {
+			if i.sort() != grantSort {
 				var s session.Session
 				if s, err = toSession("read a member", i); err == nil {
 					have = append(have, s)
 				}
-			} else if !item(i).ended(t.now()) {
+			} else if !i.ended(t.now()) {
 				g, err = toGrant("read a member", i)
 			}
 			if err != nil {
 				return keeper.Grant{}, nil, err
 			}
 		}
-		if in.ExclusiveStartKey = out.LastEvaluatedKey; len(in.ExclusiveStartKey) == 0 {
+		if len(out.last) == 0 {
 			return g, have, nil
 		}
+		in.startAt(out.last)
 	}
 }
 
@@ -350,17 +352,18 @@ func (t *Table) Incidents(ctx context.Context, since time.Time) (is []keeper.Inc
 	for at := now.Add(day).Truncate(day); !at.Before(first.Truncate(day)); at = at.Add(-day) {
 		var start item
 		for {
-			out, err := t.query(ctx, "incidents", query{
-				KeyConditionExpression:    "pk = :pk",
-				ExpressionAttributeValues: item{":pk": text(dayKey(at))},
-				ScanIndexForward:          new(false),
-				ConsistentRead:            true,
-				ExclusiveStartKey:         start,
-			})
+			in := request{
+				"KeyConditionExpression":    "pk = :pk",
+				"ExpressionAttributeValues": item{":pk": text(dayKey(at))},
+				"ScanIndexForward":          false,
+				"ConsistentRead":            true,
+			}
+			in.startAt(start)
+			out, err := t.query(ctx, "incidents", in)
 			if err != nil {
 				return nil, err
 			}
-			for _, o := range out.Items {
+			for _, o := range out.items {
 				i, err := toIncident("incidents", o)
 				if err != nil {
 					return nil, err
@@ -369,7 +372,7 @@ func (t *Table) Incidents(ctx context.Context, since time.Time) (is []keeper.Inc
 					is = append(is, i)
 				}
 			}
-			if start = out.LastEvaluatedKey; len(start) == 0 {
+			if start = out.last; len(start) == 0 {
 				break
 			}
 		}
@@ -379,37 +382,49 @@ func (t *Table) Incidents(ctx context.Context, since time.Time) (is []keeper.Inc
 
 // get reads one item consistently; nil when there is none.
 func (t *Table) get(ctx context.Context, verb string, key item) (item, error) {
-	var out struct{ Item item }
-	err := t.call(ctx, verb, "GetItem", getItem{TableName: t.name, Key: key, ConsistentRead: true}, &out)
-	return out.Item, err
+	out, err := t.call(ctx, verb, "GetItem", request{"Key": key, "ConsistentRead": true})
+	if err != nil {
+		return nil, err
+	}
+	i, err := within[map[string]any](out, "Item")
+	return i, err
 }
 
 // put writes one item on a condition, "" for none.
 func (t *Table) put(ctx context.Context, verb string, i item, condition string, values item) error {
-	return t.call(ctx, verb, "PutItem", putItem{TableName: t.name, Item: i, ConditionExpression: condition, ExpressionAttributeValues: values}, nil)
+	in := request{"Item": i}
+	if condition != "" {
+		in["ConditionExpression"] = condition
+	}
+	if len(values) > 0 {
+		in["ExpressionAttributeValues"] = values
+	}
+	_, err := t.call(ctx, verb, "PutItem", in)
+	return err
 }
 
 func (t *Table) delete(ctx context.Context, verb string, key item) error {
-	return t.call(ctx, verb, "DeleteItem", deleteItem{TableName: t.name, Key: key}, nil)
+	_, err := t.call(ctx, verb, "DeleteItem", request{"Key": key})
+	return err
 }
 
-func (t *Table) query(ctx context.Context, verb string, in query) (out page, err error) {
-	in.TableName = t.name
-	err = t.call(ctx, verb, "Query", in, &out)
-	return out, err
+func (t *Table) query(ctx context.Context, verb string, in request) (page, error) {
+	out, err := t.call(ctx, verb, "Query", in)
+	if err != nil {
+		return page{}, err
+	}
+	return toPage(out)
 }
 
-// call has DynamoDB do an operation; a nil out is an answer that says nothing.
-func (t *Table) call(ctx context.Context, verb, operation string, in, out any) error {
+// call has DynamoDB do an operation on the table.
+func (t *Table) call(ctx context.Context, verb, operation string, in request) (out map[string]any, err error) {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
-	if out == nil {
-		out = &struct{}{}
+	in["TableName"] = t.name
+	if err := t.db.Call(ctx, operation, in, &out); err != nil {
+		return nil, fmt.Errorf("dynamo: %s: %w", verb, err)
 	}
-	if err := t.db.Call(ctx, operation, in, out); err != nil {
-		return fmt.Errorf("dynamo: %s: %w", verb, err)
-	}
-	return nil
+	return out, nil
 }
 
 func isConflict(err error) bool { return awsjson.Code(err) == "ConditionalCheckFailedException" }

@@ -42,10 +42,9 @@ func (s *Scan) Each(ctx context.Context, f func(keeper.Grant) error) error {
 			return err
 		}
 		busy = 0
-		units := out.ConsumedCapacity.CapacityUnits
-		s.Units += units
-		s.Items += out.ScannedCount
-		for _, i := range out.Items {
+		s.Units += out.units
+		s.Items += int(out.scanned)
+		for _, i := range out.items {
 			g, err := toGrant("each grant", i)
 			if err != nil {
 				return err
@@ -54,29 +53,32 @@ func (s *Scan) Each(ctx context.Context, f func(keeper.Grant) error) error {
 				return err
 			}
 		}
-		if start = out.LastEvaluatedKey; len(start) == 0 {
+		if start = out.last; len(start) == 0 {
 			return nil
 		}
 		if s.UnitsPerSecond > 0 {
-			if err := s.sleep(ctx, time.Duration(units/float64(s.UnitsPerSecond)*float64(time.Second))); err != nil {
+			if err := s.sleep(ctx, time.Duration(out.units/float64(s.UnitsPerSecond)*float64(time.Second))); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-func (s *Scan) page(ctx context.Context, start item) (out page, err error) {
-	err = s.Table.call(ctx, "scan", "Scan", query{
-		TableName:                 s.Table.name,
-		FilterExpression:          "sk = :grant",
-		ExpressionAttributeValues: item{":grant": text(grantSort)},
-		ProjectionExpression:      "pk, v, ab, fb, rb",
-		Select:                    specificAttributes, // the operator's policy asks for it
-		ConsistentRead:            true,
-		ReturnConsumedCapacity:    "TOTAL",
-		ExclusiveStartKey:         start,
-	}, &out)
-	return out, err
+func (s *Scan) page(ctx context.Context, start item) (page, error) {
+	in := request{
+		"FilterExpression":          "sk = :grant",
+		"ExpressionAttributeValues": item{":grant": text(grantSort)},
+		"ProjectionExpression":      "pk, v, ab, fb, rb",
+		"Select":                    specificAttributes, // the operator's policy asks for it
+		"ConsistentRead":            true,
+		"ReturnConsumedCapacity":    "TOTAL",
+	}
+	in.startAt(start)
+	out, err := s.Table.call(ctx, "scan", "Scan", in)
+	if err != nil {
+		return page{}, err
+	}
+	return toPage(out)
 }
 
 func (s *Scan) sleep(ctx context.Context, d time.Duration) error {

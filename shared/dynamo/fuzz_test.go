@@ -45,6 +45,7 @@ func FuzzItem(f *testing.F) {
 				return // each call asks three times, and waits in between
 			}
 			_, _, errs["look"] = db.Look(t.Context(), id, h)
+			_, _, errs["all"] = db.All(t.Context(), id)
 			_, errs["control"] = db.Control(t.Context())
 			_, errs["incidents"] = db.Incidents(t.Context(), now.Add(-time.Hour))
 			_, errs["due"] = db.Due(t.Context(), 0, keeper.Nominee{}, now, 3)

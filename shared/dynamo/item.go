@@ -297,8 +297,8 @@ func toIncident(verb string, i item) (keeper.Incident, error) {
 	return in, r.done(verb)
 }
 
-func text(s string) value      { return value{S: &s} }
-func number(n int64) value     { return value{N: strconv.FormatInt(n, 10)} }
+func text(s string) value      { return value{"S": s} }
+func number(n int64) value     { return value{"N": strconv.FormatInt(n, 10)} }
 func micros(t time.Time) value { return number(t.UnixMicro()) }
 
 // What is empty is left out.
@@ -323,12 +323,12 @@ func (i item) putTime(name string, t time.Time) {
 
 func (i item) putBytes(name string, b []byte) {
 	if len(b) > 0 {
-		i[name] = value{B: b}
+		i[name] = value{"B": base64.StdEncoding.EncodeToString(b)}
 	}
 }
 
 func (i item) putTexts(name string, ss []string) {
-	var l []value
+	var l []any
 	for _, s := range ss {
 		l = append(l, text(s))
 	}
@@ -344,16 +344,16 @@ func (i item) putMembers(name string, ids []keeper.MemberID) {
 }
 
 func (i item) putItems(name string, ms []item) {
-	var l []value
+	var l []any
 	for _, m := range ms {
-		l = append(l, value{M: m})
+		l = append(l, value{"M": map[string]any(m)})
 	}
 	i.putList(name, l)
 }
 
-func (i item) putList(name string, l []value) {
+func (i item) putList(name string, l []any) {
 	if len(l) > 0 {
-		i[name] = value{L: l}
+		i[name] = value{"L": l}
 	}
 }
 
@@ -363,7 +363,7 @@ func (i item) putMap(name string, kv map[string]string) {
 		m[k] = text(v)
 	}
 	if len(m) > 0 {
-		i[name] = value{M: m}
+		i[name] = value{"M": map[string]any(m)}
 	}
 }
 
@@ -409,27 +409,34 @@ func (r *reader) fail(name string) {
 	}
 }
 
-// of returns one kind of an attribute's value; the zero one when there is no
-// such attribute, or it is of another kind.
-func of[T any](r *reader, name string, kind func(value) (T, bool)) (v T) {
+// of is what an attribute has of its kind; the zero T where there is no such
+// attribute, or it is of another kind.
+func of[T any](r *reader, name, kind string) (v T) {
 	a, there := r.item[name]
 	if !there {
 		return v
 	}
-	v, ok := kind(a)
+	v, ok := inner[T](a, kind)
 	if !ok {
 		r.fail(name)
 	}
 	return v
 }
 
-func (r *reader) text(name string) string { return of(r, name, value.text) }
+func inner[T any](a any, kind string) (v T, ok bool) {
+	if a, is := a.(value); is {
+		v, ok = a[kind].(T)
+	}
+	return v, ok
+}
+
+func (r *reader) text(name string) string { return of[string](r, name, "S") }
 
 func (r *reader) int64(name string) (n int64, ok bool) {
 	if _, there := r.item[name]; !there {
 		return 0, false
 	}
-	n, err := strconv.ParseInt(r.item[name].N, 10, 64)
+	n, err := strconv.ParseInt(of[string](r, name, "N"), 10, 64)
 	if err != nil {
 		r.fail(name)
 	}
@@ -450,16 +457,21 @@ func (r *reader) time(name string) time.Time {
 }
 
 func (r *reader) bytes(name string) []byte {
-	return of(r, name, func(v value) ([]byte, bool) { return v.B, v.B != nil })
-}
-
-func (r *reader) list(name string) []value {
-	return of(r, name, func(v value) ([]value, bool) { return v.L, v.L != nil })
+	text := of[string](r, name, "B")
+	if text == "" {
+		return nil
+	}
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		r.fail(name)
+		return nil
+	}
+	return b
 }
 
 func (r *reader) texts(name string) (ss []string) {
-	for _, v := range r.list(name) {
-		s, ok := v.text()
+	for _, v := range of[[]any](r, name, "L") {
+		s, ok := inner[string](v, "S")
 		if !ok {
 			r.fail(name)
 			return nil
@@ -478,19 +490,20 @@ func (r *reader) members(name string) (ids []keeper.MemberID) {
 
 // items reads a list of maps.
 func (r *reader) items(name string) (rs []*reader) {
-	for _, v := range r.list(name) {
-		if v.M == nil {
+	for _, v := range of[[]any](r, name, "L") {
+		m, ok := inner[map[string]any](v, "M")
+		if !ok {
 			r.fail(name)
 			return nil
 		}
-		rs = append(rs, &reader{v.M, r.err})
+		rs = append(rs, &reader{m, r.err})
 	}
 	return rs
 }
 
 // texted reads a map of texts.
 func (r *reader) texted(name string) map[string]string {
-	m := of(r, name, func(v value) (item, bool) { return v.M, v.M != nil })
+	m := of[map[string]any](r, name, "M")
 	if m == nil {
 		return nil
 	}
@@ -500,11 +513,4 @@ func (r *reader) texted(name string) map[string]string {
 		kv[k] = inner.text(k)
 	}
 	return kv
-}
-
-func (v value) text() (string, bool) {
-	if v.S == nil {
-		return "", false
-	}
-	return *v.S, true
 }

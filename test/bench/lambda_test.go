@@ -90,7 +90,7 @@ func coldStarts(t *testing.T, l *lambdas) row {
 	}
 	r := row{id: "T1", what: "init, validate / no-op: process start to the first `next`, TLS to the table", budget: 2.3}
 	for range rounds {
-		r.ratios = append(r.ratios, quickest(9, func() time.Duration { return init(l.validate) }, func() time.Duration { return init(l.noop) }))
+		r.ratios = append(r.ratios, quickest(30, func() time.Duration { return init(l.validate) }, func() time.Duration { return init(l.noop) }))
 	}
 	return r
 }
@@ -120,7 +120,7 @@ func coldTotals(t *testing.T, l *lambdas) []row {
 			if r == &large {
 				mb = 512
 			}
-			r.ratios = append(r.ratios, quickest(9, func() time.Duration { return total(l.validate, mb) }, func() time.Duration { return total(l.noop, mb) }))
+			r.ratios = append(r.ratios, quickest(30, func() time.Duration { return total(l.validate, mb) }, func() time.Duration { return total(l.noop, mb) }))
 		}
 	}
 	return []row{small, large}
