@@ -47,7 +47,7 @@ func serve(ctx context.Context, c config.Config, out, log io.Writer) error {
 		return err
 	}
 	if was := debug.SetGCPercent(gcPercent); was != 100 {
-		debug.SetGCPercent(was) // GOGC says so
+		debug.SetGCPercent(was) // GOGC says so; of 100 it cannot be told
 	}
 	hide := new(telemetry.Hide)
 	logger := telemetry.Logger(log, c.LogLevel, false, hide)

@@ -150,7 +150,7 @@ func (a *App) warm(f lambdahttp.Function) {
 	defer cancel()
 	var all sync.WaitGroup
 	if f.HTTP != nil {
-		all.Go(func() { _, _ = f.Invoke(ctx, []byte(visit)) })
+		all.Go(func() { _, _ = f.Invoke(context.Background(), []byte(visit)) })
 	}
 	for _, f := range a.first {
 		all.Go(func() {

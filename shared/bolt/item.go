@@ -33,6 +33,7 @@ func grantFields(f *fields, g *keeper.Grant) {
 	f.time(61, &g.CheckedAt)
 	number(f, 62, &g.Announced.Days)
 	f.time(63, &g.Announced.Deadline)
+	f.time(64, &g.ExchangedAt)
 	items(f, 70, &g.Outbox.Events, eventFields)
 	number(f, 71, &g.Outbox.Count)
 	f.time(72, &g.Outbox.RetryAt)

@@ -35,7 +35,7 @@ type page struct {
 }
 
 // errAnswer quotes nothing of it.
-var errAnswer = errors.New("dynamo: the answer cannot be read")
+var errAnswer = errors.New("the answer cannot be read")
 
 func toPage(answer map[string]any) (p page, err error) {
 	list, err := within[[]any](answer, "Items")

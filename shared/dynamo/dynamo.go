@@ -387,7 +387,10 @@ func (t *Table) get(ctx context.Context, verb string, key item) (item, error) {
 		return nil, err
 	}
 	i, err := within[map[string]any](out, "Item")
-	return i, err
+	if err != nil {
+		return nil, fmt.Errorf("dynamo: %s: %w", verb, err)
+	}
+	return i, nil
 }
 
 // put writes one item on a condition, "" for none.
@@ -413,7 +416,11 @@ func (t *Table) query(ctx context.Context, verb string, in request) (page, error
 	if err != nil {
 		return page{}, err
 	}
-	return toPage(out)
+	p, err := toPage(out)
+	if err != nil {
+		return page{}, fmt.Errorf("dynamo: %s: %w", verb, err)
+	}
+	return p, nil
 }
 
 // call has DynamoDB do an operation on the table.

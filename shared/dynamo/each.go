@@ -2,6 +2,7 @@ package dynamo
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/keepin/keepin/shared/awsjson"
@@ -78,7 +79,11 @@ func (s *Scan) page(ctx context.Context, start item) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	return toPage(out)
+	p, err := toPage(out)
+	if err != nil {
+		return page{}, fmt.Errorf("dynamo: scan: %w", err)
+	}
+	return p, nil
 }
 
 func (s *Scan) sleep(ctx context.Context, d time.Duration) error {

@@ -80,6 +80,7 @@ func fromGrant(g keeper.Grant) item {
 	i.putTime("tr", g.Trouble.RetryAt)
 	i.putTime("va", g.VerifiedAt)
 	i.putTime("ca", g.CheckedAt)
+	i.putTime("xa", g.ExchangedAt)
 	i.putInt("nd", int64(g.Announced.Days))
 	i.putTime("nl", g.Announced.Deadline)
 	i.putInt("oc", int64(g.Outbox.Count))
@@ -97,7 +98,7 @@ func fromGrant(g keeper.Grant) item {
 //
 //nolint:gochecknoglobals // a constant
 var lookAttributes = strings.Fields("v r e su pn pp pe g st sc ai ae ap ar fi fe fp fr ri re rp rr " +
-	"li lu tc tn ts ta tr va ca nd nl oc ot oe ds dt cr")
+	"li lu tc tn ts ta tr va ca xa nd nl oc ot oe ds dt cr")
 
 // toGrant reads a grant; one that comes without sealed tokens has none.
 func toGrant(verb string, i item) (keeper.Grant, error) {
@@ -116,11 +117,12 @@ func toGrant(verb string, i item) (keeper.Grant, error) {
 			Class: keeper.Class(r.text("tc")), Count: r.int("tn"),
 			Since: r.time("ts"), At: r.time("ta"), RetryAt: r.time("tr"),
 		},
-		VerifiedAt: r.time("va"),
-		CheckedAt:  r.time("ca"),
-		Announced:  keeper.Notice{Days: r.int("nd"), Deadline: r.time("nl")},
-		Outbox:     keeper.Outbox{Count: r.int("oc"), RetryAt: r.time("ot")},
-		Due:        r.time("dt"),
+		VerifiedAt:  r.time("va"),
+		CheckedAt:   r.time("ca"),
+		ExchangedAt: r.time("xa"),
+		Announced:   keeper.Notice{Days: r.int("nd"), Deadline: r.time("nl")},
+		Outbox:      keeper.Outbox{Count: r.int("oc"), RetryAt: r.time("ot")},
+		Due:         r.time("dt"),
 	}
 	for prefix, t := range map[string]*keeper.Token{"a": &g.Access, "f": &g.Fresh, "r": &g.Refresh} {
 		*t = keeper.Token{

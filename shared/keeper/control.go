@@ -132,13 +132,13 @@ func (c *Control) failed(now time.Time, operation string, class Class, retryAt t
 // answer came a while ago, at says when: no trouble that began since is over.
 func (c *Control) succeeded(now time.Time, operation string, at time.Time) (changed bool) {
 	issued := operation == "refresh" || operation == "exchange"
-	newer := func(since time.Time) bool { return !at.IsZero() && at.Before(since) }
-	if c.Outage != (Outage{}) && (issued || c.Outage.Operation == operation) && !newer(c.Outage.Since) {
+	newer := func(trouble time.Time) bool { return !at.IsZero() && at.Before(trouble) }
+	if c.Outage != (Outage{}) && (issued && at.IsZero() || c.Outage.Operation == operation && !newer(c.Outage.Since)) {
 		c.Outage, changed = Outage{}, true
 	}
 	// A success that was under way when LinkedIn said "too many" proves nothing.
 	busy := c.Breaker.Class == ClassBusy && c.Breaker.Until.After(now)
-	if c.Breaker != (Breaker{}) && !busy && !newer(c.Breaker.Since) && (issued || c.Breaker.Class == ClassApplication && operation == "introspect") {
+	if c.Breaker != (Breaker{}) && !busy && !newer(c.Breaker.Until.Add(-probeEvery)) && (issued || c.Breaker.Class == ClassApplication && operation == "introspect") {
 		c.Breaker, changed = Breaker{}, true
 	}
 	if operation == "refresh" && len(c.Brake.Refused) > 0 { // a sign-in says nothing of refresh tokens

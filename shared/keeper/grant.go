@@ -98,21 +98,22 @@ type Notice struct {
 // it, written whole. Its methods are pure: they take the time, do no I/O, and
 // either change the grant or return an error and leave it as it was.
 type Grant struct {
-	Member     MemberID
-	Subject    string // LinkedIn's sub
-	Profile    Profile
-	Generation string // random; new at every logout
-	Status     Status
-	Scopes     []string // as granted, sorted
-	Access     Token    // what callers are given
-	Fresh      Token    // issued, not yet known to be honoured everywhere
-	Refresh    Token    // ends on a fixed day; zero when LinkedIn gave none
-	Lease      Lease
-	Trouble    Trouble
-	VerifiedAt time.Time // last time LinkedIn vouched for the access token; zero since a sign-in
-	CheckedAt  time.Time // last introspection that answered, whatever it said
-	Announced  Notice
-	Outbox     Outbox
+	Member      MemberID
+	Subject     string // LinkedIn's sub
+	Profile     Profile
+	Generation  string // random; new at every logout
+	Status      Status
+	Scopes      []string // as granted, sorted
+	Access      Token    // what callers are given
+	Fresh       Token    // issued, not yet known to be honoured everywhere
+	Refresh     Token    // ends on a fixed day; zero when LinkedIn gave none
+	Lease       Lease
+	Trouble     Trouble
+	VerifiedAt  time.Time // last time LinkedIn vouched for the access token; zero since a sign-in
+	CheckedAt   time.Time // last introspection that answered, whatever it said
+	ExchangedAt time.Time // when Fresh was issued, where a code was exchanged for it; zero: otherwise
+	Announced   Notice
+	Outbox      Outbox
 
 	Due       time.Time // when Next is due, the key of the due index; zero: never. Set by the Keeper
 	ExpiresAt time.Time // from then on the item is gone; zero: never. Set by the Keeper

@@ -359,7 +359,7 @@ func (k *Keeper) seal(ctx context.Context, id MemberID, t Tokens) (Issued, error
 		}
 		return Token{Sealed: sealed, IssuedAt: utc(t.IssuedAt), ExpiresAt: utc(ends)}, nil
 	}
-	in := Issued{Scopes: t.Scopes, CheckedAt: utc(t.InspectedAt)}
+	in := Issued{Scopes: t.Scopes, ByCode: t.ByCode}
 	var err error
 	if in.Access, err = one(t.Access, PurposeAccess, t.ExpiresAt); err != nil {
 		return Issued{}, err

@@ -673,7 +673,8 @@ func TestSignInPassesAnOpenBreakerAndItsProofClosesIt(t *testing.T) {
 	}
 }
 
-// What introspection vouched for, as for the SDK's tokens, no code has brought.
+// The proof of a token that a code was exchanged for, and of no other, ends what
+// such an exchange would have ended.
 func TestOnlyTheProofOfAnExchangedTokenEndsTheTroubleOfExchanges(t *testing.T) {
 	w := newWorld(t, nil)
 	w.Observe(t.Context(), "exchange", &keeper.CallError{Class: keeper.ClassUnknown, Record: keeper.Record{Operation: "exchange"}})
@@ -684,7 +685,7 @@ func TestOnlyTheProofOfAnExchangedTokenEndsTheTroubleOfExchanges(t *testing.T) {
 		}
 	}
 	id, tokens := w.consent(t, "ada")
-	tokens.InspectedAt = w.clock.Now()
+	tokens.ByCode = false
 	w.serves(t, w.keep(t, id, tokens).Member)
 	open("by the SDK", true)
 
@@ -693,8 +694,75 @@ func TestOnlyTheProofOfAnExchangedTokenEndsTheTroubleOfExchanges(t *testing.T) {
 		t.Fatalf("not refreshed: %s", brief(g))
 	}
 	open("refreshed and proven", true)
-	w.serves(t, w.signIn(t, "grace").Member)
+
+	// A code's token that LinkedIn never honours, and the refresh that comes for it.
+	refuses := w.keeper(t, func(c *keeper.Config) {
+		c.Provider = &calls{Provider: c.Provider, after: func(op string) error {
+			if op == "userinfo" {
+				return &keeper.CallError{Class: keeper.ClassMember, Record: keeper.Record{Operation: op}}
+			}
+			return nil
+		}}
+	})
+	early := w.signIn(t, "linus").Member
+	for range 8 {
+		w.clock.Advance(time.Minute)
+		_ = refuses.Work(t.Context(), early)
+	}
+	w.advance(t, 20*time.Minute, time.Minute)
+	if g := w.grant(t, early); !g.Access.IssuedAt.After(t0.Add(51 * day)) {
+		t.Fatalf("not refreshed: %s", brief(g))
+	}
+	open("refreshed since", true)
+
+	grace := w.signIn(t, "grace").Member
+	if _, err := w.Inspect(t.Context(), grace); err != nil {
+		t.Fatal(err)
+	}
+	open("looked at", true)
+	w.serves(t, grace)
 	open("by a code", false)
+}
+
+// What has gone wrong again since the exchange is not over for its sake.
+func TestAProofEndsNothingThatIsYounger(t *testing.T) {
+	w := newWorld(t, nil)
+	failed := func(operation string, class keeper.Class) {
+		w.Observe(t.Context(), operation, &keeper.CallError{Class: class, Record: keeper.Record{Operation: operation}})
+	}
+	ended := func() (n int) {
+		for _, i := range w.incidents(t) {
+			if !i.ClosedAt.IsZero() {
+				n++
+			}
+		}
+		return n
+	}
+	id, tokens := w.consent(t, "ada")
+	w.keep(t, id, tokens)
+	for range 5 {
+		w.clock.Advance(5 * time.Minute)
+		failed("refresh", keeper.ClassOutage)
+	}
+	w.serves(t, id.Member())
+	if len(w.incidents(t)) != 1 || ended() != 0 {
+		t.Errorf("an outage of refreshes is over: %+v", w.incidents(t))
+	}
+
+	failed("refresh", keeper.ClassApplication)
+	id, tokens = w.consent(t, "grace")
+	w.keep(t, id, tokens)
+	w.clock.Advance(2 * time.Minute)
+	failed("refresh", keeper.ClassApplication)
+	w.serves(t, id.Member())
+	if len(w.incidents(t)) != 2 || ended() != 0 {
+		t.Errorf("LinkedIn has refused the application since: %+v", w.incidents(t))
+	}
+	w.clock.Advance(time.Second)
+	w.serves(t, w.signIn(t, "linus").Member)
+	if ended() != 1 {
+		t.Errorf("the application is not well again: %+v", w.incidents(t))
+	}
 }
 
 func TestRefusesEverybodyForADay(t *testing.T) {

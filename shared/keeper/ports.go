@@ -143,8 +143,8 @@ type Tokens struct {
 	Refresh          secret.String
 	RefreshExpiresAt time.Time
 	Scopes           []string
-	Subject          string    // of the ID token that came along; "" when none did
-	InspectedAt      time.Time // when introspection vouched for Access, where no code and no refresh token brought it
+	Subject          string // of the ID token that came along; "" when none did
+	ByCode           bool   // an authorization code was exchanged for them
 }
 
 // Identity is who a token belongs to: LinkedIn's sub is pairwise, so it names a

@@ -31,7 +31,7 @@ var (
 type Issued struct {
 	Access, Refresh Token
 	Scopes          []string
-	CheckedAt       time.Time // when introspection was asked of Access; zero: it was not
+	ByCode          bool
 }
 
 // SignIn records that the member went through the consent page. Generation is
@@ -63,7 +63,10 @@ func (g *Grant) SignIn(now time.Time, generation string, id Identity, in Issued)
 	}
 	g.Subject, g.Profile, g.Status = id.Subject, id.Profile, Active
 	g.Lease, g.Trouble, g.VerifiedAt = Lease{}, Trouble{}, time.Time{}
-	g.CheckedAt = later(g.CheckedAt, in.CheckedAt)
+	g.ExchangedAt = time.Time{}
+	if in.ByCode {
+		g.ExchangedAt = in.Access.IssuedAt
+	}
 	g.ExpiresAt = time.Time{}
 }
 
@@ -149,7 +152,7 @@ func (g *Grant) Refreshed(lease string, in Issued) error {
 	if !g.holds(lease) {
 		return errOvertaken
 	}
-	g.Fresh = in.Access
+	g.Fresh, g.ExchangedAt = in.Access, time.Time{}
 	end := g.Refresh.ExpiresAt
 	if !in.Refresh.IsZero() {
 		g.Refresh = in.Refresh
@@ -179,7 +182,7 @@ func (g *Grant) Proven(now time.Time, lease string, fresh Token, p Profile) erro
 	}
 	g.Access, g.Fresh = g.Fresh, Token{}
 	g.Access.ProvenAt, g.Access.RefusedAt = now, time.Time{}
-	g.VerifiedAt = now
+	g.VerifiedAt, g.ExchangedAt = now, time.Time{}
 	g.Profile.merge(p)
 	g.Trouble = Trouble{}
 	g.release(lease)

@@ -70,12 +70,6 @@ func (g Grant) unsure(now time.Time) bool {
 	return g.VerifiedAt.IsZero() && g.Fresh.live(now) && g.Fresh.RefusedAt.IsZero() && !g.Fresh.proven(now)
 }
 
-// exchanged reports whether the fresh token came of a code's exchange: with
-// whatever else brings one, introspection has been asked.
-func (g Grant) exchanged() bool {
-	return g.VerifiedAt.IsZero() && g.CheckedAt.Before(g.Fresh.IssuedAt)
-}
-
 // ReconnectBy is when the member must have consented again: the refresh
 // token's fixed end, or the access token's where there is no refresh token. A
 // refusal does not move it: LinkedIn may refuse everybody for a while, and nobody

@@ -200,8 +200,8 @@ func (k *Keeper) prove(ctx context.Context, g Grant, lease string, gate *gate) e
 		return cmp.Or(k.settle(store, g, lease, nil, unproven), err)
 	}
 	k.observe(store, gate, g.Member, "userinfo", err)
-	if err == nil && g.exchanged() {
-		k.succeeded(store, gate, "exchange", fresh.IssuedAt)
+	if err == nil && !g.ExchangedAt.IsZero() {
+		k.succeeded(store, gate, "exchange", g.ExchangedAt)
 	}
 	return k.settle(store, g, lease, err, func(g *Grant, now time.Time) error {
 		if err == nil {

@@ -74,7 +74,7 @@ func (c *Client) Exchange(ctx context.Context, code secret.String, a keeper.Auth
 	if err != nil {
 		return keeper.Identity{}, keeper.Tokens{}, call.fail(err)
 	}
-	tokens.Subject = claims.subject
+	tokens.Subject, tokens.ByCode = claims.subject, true
 
 	ctx, cancel = context.WithTimeout(ctx, c.extra())
 	defer cancel()

@@ -284,7 +284,6 @@ func (c *Client) proveClient(ctx context.Context, exchanged *call, tokens *keepe
 		return err
 	}
 	members, _ := object(call.body)
-	tokens.InspectedAt = call.start
 	if !inspection.Active || text(members, "client_id") != exchanged.clientID {
 		return exchanged.fail(errNotOurs) // of another client's token LinkedIn says that it is not active, and nothing more
 	}

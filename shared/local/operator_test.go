@@ -232,6 +232,7 @@ func TestIncidentIsShownAsLinkedInsSupportAsks(t *testing.T) {
 			Status: 401, ResponseHeaders: map[string]string{"x-li-uuid": "U1", "x-li-fabric": "prod-lor1", "x-li-request-id": "R1"}, ResponseBody: "{\"error\":\"invalid_client\"}\x1b]0;owned\a\u202e"},
 		{Operation: "refresh", At: c.Now(), ClientID: "77app", Method: "POST", URL: "https://www.linkedin.com/oauth/v2/accessToken", Problem: "time-out"},
 	}}))
+	must(t, db.PutControl(t.Context(), keeper.Control{Rev: "r", Open: []keeper.OpenIncident{{ID: "INCIDENT0001", Cause: "application", Since: c.Now(), Records: 2}}}, ""))
 	must(t, db.Close())
 
 	if text := ask(t, c, "incidents", "list"); !strings.Contains(text, "INCIDENT0001") || !strings.Contains(text, "not yet") {

@@ -216,10 +216,8 @@ func TestTheListKnowsWhichIncidentsAreOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	for id, want := range map[string]string{"open": "not yet", "lost": "yes, unrecorded", "ended": at.UTC().Format(time.DateOnly)} {
-		for _, line := range strings.Split(list, "\n") {
-			if strings.HasPrefix(line, id) && !strings.Contains(line, want) {
-				t.Errorf("got %q, want %q", line, want)
-			}
+		if !slices.ContainsFunc(strings.Split(list, "\n"), func(line string) bool { return strings.HasPrefix(line, id) && strings.Contains(line, want) }) {
+			t.Errorf("%s: got %q, want %q", id, list, want)
 		}
 		if text, err := o.Do(t.Context(), "incidents", "show", id); err != nil || !strings.Contains(text, "closed "+want) {
 			t.Errorf("%s: got %q, %v, want closed %s", id, text, err, want)

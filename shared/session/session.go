@@ -87,13 +87,13 @@ func (m *Manager) look(ctx context.Context, id keeper.MemberID, key Hash) (keepe
 }
 
 // Seen is what the store has of a member, as a Keeper's SignIn and Start can use
-// it. Both can do without: where it cannot be read now, it is nothing.
-func (m *Manager) Seen(ctx context.Context, id keeper.MemberID) (keeper.Grant, []Session) {
+// it. Both can do without: where it cannot be read it is nothing, beside the error.
+func (m *Manager) Seen(ctx context.Context, id keeper.MemberID) (keeper.Grant, []Session, error) {
 	g, have, err := m.Store.All(ctx, id)
 	if err != nil {
-		return keeper.Grant{}, nil
+		return keeper.Grant{}, nil, fmt.Errorf("read a member: %w", err)
 	}
-	return g, have
+	return g, have, nil
 }
 
 // Start signs this browser in to g with the session id that its transaction

@@ -146,7 +146,7 @@ func (b *bench) signIn(g keeper.Grant, cookies ...string) (cookie string, previo
 	w := httptest.NewRecorder()
 	t, err := b.Begin(w, request(), session.Transaction{ReturnTo: "https://app.example/"})
 	b.must(err)
-	_, have := b.Seen(b.Context(), g.Member)
+	_, have, _ := b.Seen(b.Context(), g.Member) // a sign-in goes on without
 	previous, err = b.Start(b.Context(), request(cookies...), g, t.Session, have)
 	b.must(err)
 	w = httptest.NewRecorder()
@@ -390,7 +390,8 @@ func TestEndedSessionsMakeRoom(t *testing.T) {
 		cookie, _ := b.signIn(b.get("ada"))
 		cookies = append(cookies, cookie)
 	}
-	_, have := b.Seen(t.Context(), b.get("ada").Member)
+	_, have, err := b.Seen(t.Context(), b.get("ada").Member)
+	b.must(err)
 	if got := signedIn(); len(got) != session.MaxPerMember-2 || got[0] != 2 || len(have) != session.MaxPerMember {
 		t.Errorf("of the first signed in are %v, want all but two; stored are %d", got, len(have))
 	}
@@ -432,7 +433,8 @@ func TestSignInMakesRoomOrIsNone(t *testing.T) {
 	houseful(b, session.MaxPerMember)
 	ada := b.get("ada")
 	b.down = "EndSession"
-	_, have := b.Seen(t.Context(), ada.Member)
+	_, have, err := b.Seen(t.Context(), ada.Member)
+	b.must(err)
 	if _, err := b.Start(t.Context(), request(), ada, secret.New(strings.Repeat("A", 43)), have); err == nil || errors.Is(err, session.ErrNone) {
 		t.Errorf("got %v, want the store's error", err)
 	}

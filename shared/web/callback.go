@@ -152,7 +152,7 @@ func (c *callback) signIn(r *http.Request, t session.Transaction, code secret.St
 	if tokens.Scopes == nil {
 		tokens.Scopes = t.Scopes // all that was asked for (RFC 6749 section 5.1)
 	}
-	seen, sessions := c.sessions.Seen(ctx, id.Member())
+	seen, sessions := c.seen(ctx, c.sessions, id.Member())
 	signedIn, err := c.keeper.SignIn(ctx, seen, id, tokens)
 	if err != nil {
 		return g, "", unavailable(fmt.Errorf("keep the grant: %w", err))
@@ -166,6 +166,16 @@ func (c *callback) signIn(r *http.Request, t session.Transaction, code secret.St
 		return signedIn, outcomeSwitched, nil
 	}
 	return signedIn, outcomeSignedIn, nil
+}
+
+// seen is what is known of a member before their sign-in is kept. It may be
+// nothing: a sign-in that LinkedIn has granted does not end for that.
+func (s *Site) seen(ctx context.Context, sessions *session.Manager, id keeper.MemberID) (keeper.Grant, []session.Session) {
+	g, have, err := sessions.Seen(ctx, id)
+	if err != nil {
+		s.cfg.Log.WarnContext(ctx, "no room is made for the new session", "member", id, "error", err)
+	}
+	return g, have
 }
 
 // refused judges an error that the browser brought instead of a code. Its

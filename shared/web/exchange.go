@@ -202,7 +202,7 @@ func (e *exchange) keep(r *http.Request, value secret.String, once session.Once)
 		e.keeper.Observe(ctx, "sdk_exchange", err)
 		return g, "", judgeSDK(err)
 	}
-	seen, sessions := e.sessions.Seen(ctx, id.Member())
+	seen, sessions := e.seen(ctx, e.sessions, id.Member())
 	if g, err = e.keeper.SignIn(ctx, seen, id, tokens); err != nil {
 		return g, "", unavailable(fmt.Errorf("keep the grant: %w", err))
 	}

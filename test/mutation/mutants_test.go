@@ -189,10 +189,13 @@ func mutants() []mutant {
 		{"end-made-up", client, []string{"return keeper.Tokens{}, call.fail(errNoExpiry)", "inspection.ExpiresAt = tokens.IssuedAt.Add(60 * 24 * time.Hour)"}, "", "TestAnEndThatWasNotToldIsFoundByIntrospectionOrRefused"},
 		{"error-quotes-the-body", call, []string{"return c.failed(t.class, t.problem)", "return c.failed(t.class, t.problem+string(c.body))"}, "", "TestNoErrorAndNoRecordHoldsASecret"},
 		{"userinfo-of-another", "shared/keeper/work.go", []string{"if err == nil && who.Subject != g.Subject {", "if err == nil && who.Subject == \"\" {"}, "", "TestTokenOfAnotherMemberNeverServes"},
-		{"proof-is-always-of-an-exchange", "shared/keeper/work.go", []string{"err == nil && g.exchanged()", "err == nil"}, "", "TestOnlyTheProofOfAnExchangedTokenEndsTheTroubleOfExchanges"},
-		{"proof-ends-nothing", "shared/keeper/work.go", []string{"err == nil && g.exchanged()", "false"}, "", "TestSignInPassesAnOpenBreakerAndItsProofClosesIt"},
-		{"exchange-before-the-trouble-ends-it", "shared/keeper/work.go", []string{"\"exchange\", fresh.IssuedAt)", "\"exchange\", k.now())"}, "", "TestSignInPassesAnOpenBreakerAndItsProofClosesIt"},
-		{"sdk-is-an-exchange", "shared/keeper/transitions.go", []string{"g.CheckedAt = later(g.CheckedAt, in.CheckedAt)", ""}, "", "TestOnlyTheProofOfAnExchangedTokenEndsTheTroubleOfExchanges"},
+		{"proof-is-always-of-an-exchange", "shared/keeper/work.go", []string{"err == nil && !g.ExchangedAt.IsZero()", "err == nil"}, "", "TestOnlyTheProofOfAnExchangedTokenEndsTheTroubleOfExchanges"},
+		{"proof-ends-nothing", "shared/keeper/work.go", []string{"err == nil && !g.ExchangedAt.IsZero()", "false"}, "", "TestSignInPassesAnOpenBreakerAndItsProofClosesIt"},
+		{"exchange-before-the-trouble-ends-it", "shared/keeper/work.go", []string{"\"exchange\", g.ExchangedAt)", "\"exchange\", k.now())"}, "", "TestSignInPassesAnOpenBreakerAndItsProofClosesIt"},
+		{"sdk-is-an-exchange", "shared/keeper/transitions.go", []string{"if in.ByCode {", "if true {"}, "", "TestOnlyTheProofOfAnExchangedTokenEndsTheTroubleOfExchanges"},
+		{"refresh-is-an-exchange", "shared/keeper/transitions.go", []string{"g.Fresh, g.ExchangedAt = in.Access, time.Time{}", "g.Fresh = in.Access"}, "", "TestOnlyTheProofOfAnExchangedTokenEndsTheTroubleOfExchanges"},
+		{"old-exchange-ends-an-outage", "shared/keeper/control.go", []string{"issued && at.IsZero() || c.Outage", "issued || c.Outage"}, "", "TestAProofEndsNothingThatIsYounger"},
+		{"old-exchange-closes-the-breaker", "shared/keeper/control.go", []string{"!newer(c.Breaker.Until.Add(-probeEvery))", "!newer(c.Breaker.Since)"}, "", "TestAProofEndsNothingThatIsYounger"},
 		{"refresh-of-another", "shared/keeper/work.go", []string{"tokens.Subject != \"\" && tokens.Subject != g.Subject", "tokens.Subject != \"\" && g.Subject == \"\""}, "", "TestRefreshWithAnotherMembersIDTokenIsNotKept"},
 
 		// The JavaScript SDK's members.
