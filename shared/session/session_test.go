@@ -67,7 +67,9 @@ func newBench(t *testing.T, secure bool) *bench {
 		Store: b.store, Burns: b.store, Sealer: &b.sealer, Secure: secure, Now: b.clock,
 		Sleep: func(ctx context.Context, d time.Duration) error {
 			b.pass(d)
+			b.mu.Lock()
 			b.slept += d
+			b.mu.Unlock()
 			if b.onSleep != nil {
 				b.onSleep()
 			}

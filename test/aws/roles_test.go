@@ -33,17 +33,23 @@ var works = map[string]func(testing.TB, *stack){
 func callbackWorks(t testing.TB, s *stack) {
 	began := time.Now()
 	b := s.browser()
-	must(t, s.sim.Fault(linkedinsim.Fault{Endpoint: linkedinsim.TokenEndpoint, Kind: linkedinsim.IDTokenSignature, Times: 1}))
-	if a := b.callback(t, "/login", s.newMember(t)); a.StatusCode != http.StatusBadGateway {
-		t.Fatalf("the callback with a forged ID token = %d %s", a.StatusCode, a.body)
+	must(t, s.sim.Fault(linkedinsim.Fault{Endpoint: linkedinsim.TokenEndpoint, Kind: linkedinsim.IDTokenSignature, Times: 2}))
+	for range 2 {
+		if a := b.callback(t, "/login", s.newMember(t)); a.StatusCode != http.StatusBadGateway {
+			t.Fatalf("the callback with a forged ID token = %d %s", a.StatusCode, a.body)
+		}
 	}
 	incident := s.openIncident(t)
+	if n := len(s.incident(t, incident).Records); n != 2 {
+		t.Fatalf("the incident has %d records", n) // it was not read, or not written
+	}
 	member := s.newMember(t)
 	if a := b.callback(t, "/login", member); a.StatusCode != http.StatusSeeOther {
 		t.Fatalf("the callback = %d %s", a.StatusCode, a.body)
 	}
-	s.closedIncident(t, incident)
 	id := b.validate(t)
+	s.accessToken(t, id) // the proof tells that sign-ins work again
+	s.closedIncident(t, incident)
 	if a := b.callback(t, "/login?renew=1", member); a.StatusCode != http.StatusSeeOther {
 		t.Fatalf("the callback of a second sign-in = %d %s", a.StatusCode, a.body)
 	}
@@ -162,14 +168,20 @@ func (s *stack) openIncident(t testing.TB) string {
 func (s *stack) closedIncident(t testing.TB, id string) {
 	t.Helper()
 	s.told(t, keeper.IncidentClosed, id)
+	if i := s.incident(t, id); i.ClosedAt.IsZero() || len(i.Records) == 0 {
+		t.Fatalf("the incident is not closed, or has no record: %+v", i)
+	}
+}
+
+func (s *stack) incident(t testing.TB, id string) keeper.Incident {
+	t.Helper()
 	all, err := s.table.Incidents(context.Background(), time.Now().Add(-time.Hour))
 	must(t, err)
-	for _, i := range all {
-		if i.ID == id && !i.ClosedAt.IsZero() && len(i.Records) > 0 {
-			return
-		}
+	at := slices.IndexFunc(all, func(i keeper.Incident) bool { return i.ID == id })
+	if at < 0 {
+		t.Fatalf("no incident %s", id)
 	}
-	t.Fatalf("no closed incident %s with a record", id)
+	return all[at]
 }
 
 // letProbe ends LinkedIn's illness, and the breaker's minute.
