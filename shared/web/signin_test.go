@@ -372,6 +372,22 @@ func TestFailedSignInStoresOneBurnAndNothingElse(t *testing.T) {
 	}
 }
 
+// What is stored of a member saves reads and makes room; LinkedIn has granted the
+// sign-in, so it goes on without, and the operator is told.
+func TestSignInGoesOnWhereTheMemberCannotBeRead(t *testing.T) {
+	b := newBench(t).browser()
+	b.fail("All")
+	if res := b.signIn(""); res.StatusCode != http.StatusSeeOther {
+		t.Errorf("got %d", res.StatusCode)
+	}
+	if res := b.get("/auth/validate"); res.StatusCode != http.StatusOK {
+		t.Errorf("then validate is %d", res.StatusCode)
+	}
+	if log := b.log.String(); strings.Count(log, "no room is made for the new session") != 1 {
+		t.Errorf("the log is %s", log)
+	}
+}
+
 func TestSignInTellsHowLinkedInDid(t *testing.T) {
 	for query, want := range map[string]string{
 		"code=" + code:                   "", // its proof will tell
