@@ -58,12 +58,16 @@ type world struct {
 // is what the Keeper gets, without a call or in place of its answer.
 type calls struct {
 	keeper.Provider
+	begun         func(operation string) // before all
 	before, after func(operation string) error
 	good          func(operation string) // after a success whose answer is not lost
 }
 
 func around[T any](c *calls, operation string, call func() (T, error)) (T, error) {
 	var none T
+	if c.begun != nil {
+		c.begun(operation)
+	}
 	if c.before != nil {
 		if err := c.before(operation); err != nil {
 			return none, err

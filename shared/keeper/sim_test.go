@@ -248,12 +248,26 @@ func (l *life) open(t keeper.Token, p keeper.Purpose) secret.String {
 	return s
 }
 
-// check looks at the grant after an action; was is what it was before.
-func (l *life) check(was keeper.Grant) keeper.Grant {
+// stored is the grant, whatever ails the store.
+func (l *life) stored() (keeper.Grant, error) {
 	before := l.store.Before
 	l.store.Before = nil
-	g, err := l.store.Get(context.Background(), l.id)
-	l.store.Before = before
+	defer func() { l.store.Before = before }()
+	return l.store.Get(context.Background(), l.id)
+}
+
+// begun looks at the grant before a call to LinkedIn. A fresh token that is older
+// than a lease was there when the worker began: it is to be proven, not replaced.
+func (l *life) begun(operation string) {
+	g, err := l.stored()
+	if age := l.clock.Now().Sub(g.Fresh.IssuedAt); err == nil && operation == "refresh" && age > 46*time.Second && age < time.Hour {
+		l.t.Fatalf("refreshed though a fresh token waits: %s", brief(g))
+	}
+}
+
+// check looks at the grant after an action; was is what it was before.
+func (l *life) check(was keeper.Grant) keeper.Grant {
+	g, err := l.stored()
 	if err != nil {
 		return keeper.Grant{}
 	}
@@ -386,6 +400,7 @@ func live(t *testing.T, rt *rapid.T, count func(string)) {
 	l.world = newWorld(t, func(a *linkedinsim.App) { a.Refresh = l.refresh })
 	l.sim.SetSwitches(func(s *linkedinsim.Switches) { s.Rotate, s.PropagationDelay, s.RevokeEndpoint = l.rotate, delay, true })
 	l.id = keeper.NewMemberID("77keepin", linkedinsim.Subject("77keepin", "ada"))
+	l.calls.begun = l.begun
 	l.calls.good = func(operation string) {
 		if operation == "refresh" {
 			l.answers[l.clock.Now()] = true
