@@ -152,10 +152,10 @@ func (a *App) warm(f lambdahttp.Function) {
 	if f.HTTP != nil {
 		all.Go(func() { _, _ = f.Invoke(context.Background(), []byte(visit)) })
 	}
-	for _, f := range a.first {
+	for _, first := range a.first {
 		all.Go(func() {
-			if err := f.call(ctx); err != nil {
-				a.Log.Warn("not to be had at the start; it is asked for again when it is needed", "what", f.what, "error", err)
+			if err := first.call(ctx); err != nil {
+				a.Log.Warn("not to be had at the start; it is asked for again when it is needed", "what", first.what, "error", err)
 			}
 		})
 	}

@@ -110,15 +110,7 @@ func TestTheRootsAreGoodForYears(t *testing.T) {
 // both fall back on the machine's by themselves.
 func TestEachHostHasItsRoots(t *testing.T) {
 	cert, root := authority(t, "dynamodb.eu-central-1.amazonaws.com", "dynamodb.eu-central-1.api.aws", "www.linkedin.com", "evilamazonaws.com")
-	s := httptest.NewUnstartedServer(http.NotFoundHandler())
-	var handshakes atomic.Int32
-	s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		handshakes.Add(1)
-		return nil, nil
-	}}
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
-	s.StartTLS()
-	defer s.Close()
+	s, handshakes := serve(t, cert, http.NotFoundHandler())
 	toServer := func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, s.Listener.Addr().String())
 	}
@@ -165,12 +157,11 @@ func authority(t *testing.T, names ...string) (tls.Certificate, []byte) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: rootDER})
 }
 
-// TestTheMachinesRootsDoWhereOursDoNot runs itself again with a machine's
-// store of the test's own: crypto/x509 reads it once in a process.
-func TestTheMachinesRootsDoWhereOursDoNot(t *testing.T) {
-	cert, root := authority(t)
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) }))
-	var handshakes atomic.Int32
+// serve answers by HTTP/2 too, and counts the handshakes that are begun.
+func serve(t *testing.T, cert tls.Certificate, h http.Handler) (*httptest.Server, *atomic.Int32) {
+	t.Helper()
+	handshakes := new(atomic.Int32)
+	s := httptest.NewUnstartedServer(h)
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		handshakes.Add(1)
 		return nil, nil
@@ -178,7 +169,15 @@ func TestTheMachinesRootsDoWhereOursDoNot(t *testing.T) {
 	s.EnableHTTP2 = true
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
-	defer s.Close()
+	t.Cleanup(s.Close)
+	return s, handshakes
+}
+
+// TestTheMachinesRootsDoWhereOursDoNot runs itself again with a machine's
+// store of the test's own: crypto/x509 reads it once in a process.
+func TestTheMachinesRootsDoWhereOursDoNot(t *testing.T) {
+	cert, root := authority(t)
+	s, handshakes := serve(t, cert, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) }))
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "root.pem"), root, 0o600); err != nil {
 		t.Fatal(err)
@@ -224,16 +223,8 @@ func TestChild(t *testing.T) {
 }
 
 func TestOursAreAskedFirst(t *testing.T) {
-	var handshakes atomic.Int32
 	cert, _ := authority(t)
-	s := httptest.NewUnstartedServer(http.NotFoundHandler())
-	s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		handshakes.Add(1)
-		return nil, nil
-	}}
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
-	s.StartTLS()
-	defer s.Close()
+	s, handshakes := serve(t, cert, http.NotFoundHandler())
 	for want, getenv := range map[int]func(string) string{2: from(nil), 1: from(map[string]string{"SSL_CERT_FILE": "x"})} {
 		handshakes.Store(0)
 		if _, err := (&http.Client{Transport: awsenv.Transport(getenv)}).Get(s.URL); err == nil {

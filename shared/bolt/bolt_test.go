@@ -535,15 +535,21 @@ func open(t *testing.T, path string, now func() time.Time) *bolt.DB {
 func rows(t *testing.T, path string) map[string]int {
 	t.Helper()
 	counts := make(map[string]int)
+	eachRow(t, path, func(bucket string, _ []byte) { counts[bucket]++ })
+	return counts
+}
+
+// eachRow is called with each row of a closed DB, and its bucket.
+func eachRow(t *testing.T, path string, f func(bucket string, row []byte)) {
+	t.Helper()
 	raw(t, path, func(tx *bbolt.Tx) error {
 		return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
-			return b.ForEach(func(_, _ []byte) error {
-				counts[string(name)]++
+			return b.ForEach(func(_, v []byte) error {
+				f(string(name), v)
 				return nil
 			})
 		})
 	})
-	return counts
 }
 
 // put writes a raw row.

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/keepin/keepin/shared/bolt"
 	"github.com/keepin/keepin/shared/keeper"
 	"github.com/keepin/keepin/shared/session"
@@ -148,15 +146,10 @@ func recorded(t *testing.T) []byte {
 func versions(t *testing.T, path string) map[byte]int {
 	t.Helper()
 	count := make(map[byte]int)
-	raw(t, path, func(tx *bbolt.Tx) error {
-		return tx.ForEach(func(_ []byte, b *bbolt.Bucket) error {
-			return b.ForEach(func(_, v []byte) error {
-				if len(v) > 0 { // an index has none
-					count[v[0]]++
-				}
-				return nil
-			})
-		})
+	eachRow(t, path, func(_ string, row []byte) {
+		if len(row) > 0 { // an index has none
+			count[row[0]]++
+		}
 	})
 	return count
 }

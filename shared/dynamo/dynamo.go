@@ -412,7 +412,12 @@ func (t *Table) delete(ctx context.Context, verb string, key item) error {
 }
 
 func (t *Table) query(ctx context.Context, verb string, in request) (page, error) {
-	out, err := t.call(ctx, verb, "Query", in)
+	return t.page(ctx, verb, "Query", in)
+}
+
+// page reads a page of a Query or a Scan.
+func (t *Table) page(ctx context.Context, verb, operation string, in request) (page, error) {
+	out, err := t.call(ctx, verb, operation, in)
 	if err != nil {
 		return page{}, err
 	}

@@ -2,7 +2,6 @@ package dynamo
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/keepin/keepin/shared/awsjson"
@@ -75,15 +74,7 @@ func (s *Scan) page(ctx context.Context, start item) (page, error) {
 		"ReturnConsumedCapacity":    "TOTAL",
 	}
 	in.startAt(start)
-	out, err := s.Table.call(ctx, "scan", "Scan", in)
-	if err != nil {
-		return page{}, err
-	}
-	p, err := toPage(out)
-	if err != nil {
-		return page{}, fmt.Errorf("dynamo: scan: %w", err)
-	}
-	return p, nil
+	return s.Table.page(ctx, "scan", "Scan", in)
 }
 
 func (s *Scan) sleep(ctx context.Context, d time.Duration) error {

@@ -510,9 +510,9 @@ func (r *reader) texted(name string) map[string]string {
 		return nil
 	}
 	kv := make(map[string]string, len(m))
-	inner := reader{m, r.err}
+	texts := reader{m, r.err}
 	for k := range m {
-		kv[k] = inner.text(k)
+		kv[k] = texts.text(k)
 	}
 	return kv
 }

@@ -128,8 +128,9 @@ func (c *Control) failed(now time.Time, operation string, class Class, retryAt t
 // succeeded takes in a call that LinkedIn answered. It ends an outage of its own
 // operation (introspection may work while no token is issued); introspection
 // shows as well that the application's credentials are good. Tokens that were
-// issued end every trouble; those of a refresh alone lift the brake. Where the
-// answer came a while ago, at says when: no trouble that began since is over.
+// issued end every trouble; those of a refresh alone lift the brake. Where LinkedIn
+// answered a while ago, at says when, else it is zero: nothing that has gone wrong
+// since is over, nor an outage of another operation, whose last failure is not kept.
 func (c *Control) succeeded(now time.Time, operation string, at time.Time) (changed bool) {
 	issued := operation == "refresh" || operation == "exchange"
 	newer := func(trouble time.Time) bool { return !at.IsZero() && at.Before(trouble) }

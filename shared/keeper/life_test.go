@@ -233,7 +233,7 @@ func (w *world) consent(t testing.TB, member string) (keeper.Identity, keeper.To
 
 func (w *world) keep(t testing.TB, id keeper.Identity, tokens keeper.Tokens) keeper.Grant {
 	t.Helper()
-	g, err := w.SignIn(t.Context(), read(w.store, id.Member()), id, tokens)
+	g, err := w.SignIn(t.Context(), storetest.Seen(t.Context(), w.store, id.Member()), id, tokens)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,13 +298,4 @@ func TestAMemberStaysSignedInForAYear(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("events %q, want %q", got, want)
 	}
-}
-
-// read is what a sign-in has seen of a grant.
-func read(s keeper.Store, id keeper.MemberID) keeper.Grant {
-	g, err := s.Get(context.Background(), id)
-	if errors.Is(err, keeper.ErrNotFound) {
-		return keeper.Grant{Member: id}
-	}
-	return g // the zero Grant where it could not be read
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/keepin/keepin/shared/keeper"
 	"github.com/keepin/keepin/shared/secret"
+	"github.com/keepin/keepin/shared/storetest"
 )
 
 // The model check: real Keepers, one for each actor, run step by step over one
@@ -162,7 +163,7 @@ func newModel(s setup) *model {
 			a.run = func(k *keeper.Keeper) {
 				m.consent++
 				access, refresh := m.issue(m.now, m.now.Add(365*day))
-				_, _ = k.SignIn(context.Background(), read(k.Store, ada), keeper.Identity{ClientID: "c", Subject: "sub"}, keeper.Tokens{Access: secret.New(access.name), IssuedAt: m.now,
+				_, _ = k.SignIn(context.Background(), storetest.Seen(context.Background(), k.Store, ada), keeper.Identity{ClientID: "c", Subject: "sub"}, keeper.Tokens{Access: secret.New(access.name), IssuedAt: m.now,
 					ExpiresAt: access.ends, Refresh: secret.New(refresh.name), RefreshExpiresAt: refresh.ends, Scopes: []string{"openid"}})
 			}
 		case 'O':

@@ -14,6 +14,7 @@ import (
 	"github.com/keepin/keepin/shared/keeper"
 	"github.com/keepin/keepin/shared/linkedinsim"
 	"github.com/keepin/keepin/shared/secret"
+	"github.com/keepin/keepin/shared/storetest"
 )
 
 // life is one random history of one member: two workers, callers, sign-ins and
@@ -209,7 +210,7 @@ func (l *life) signInNow() {
 		return
 	}
 	l.signedOut = false
-	if _, err := l.SignIn(ctx, read(l.Store, id.Member()), id, tokens); err == nil {
+	if _, err := l.SignIn(ctx, storetest.Seen(ctx, l.Store, id.Member()), id, tokens); err == nil {
 		l.count("sign-in")
 		l.signedOut = false // a logout may have come in the middle
 		l.signIns++

@@ -320,3 +320,16 @@ func concurrentUseIsSafe(b *bench) {
 		}
 	})
 }
+
+// Seen is what a sign-in has seen of a grant (see keeper.SignIn); the zero Grant
+// where it cannot be read.
+func Seen(ctx context.Context, s keeper.Store, id keeper.MemberID) keeper.Grant {
+	g, err := s.Get(ctx, id)
+	if errors.Is(err, keeper.ErrNotFound) {
+		return keeper.Grant{Member: id}
+	}
+	if err != nil {
+		return keeper.Grant{}
+	}
+	return g
+}

@@ -152,12 +152,11 @@ func (c *callback) signIn(r *http.Request, t session.Transaction, code secret.St
 	if tokens.Scopes == nil {
 		tokens.Scopes = t.Scopes // all that was asked for (RFC 6749 section 5.1)
 	}
-	seen, sessions := c.seen(ctx, c.sessions, id.Member())
-	signedIn, err := c.keeper.SignIn(ctx, seen, id, tokens)
+	signedIn, have, err := c.keepGrant(ctx, c.sessions, c.keeper, id, tokens)
 	if err != nil {
-		return g, "", unavailable(fmt.Errorf("keep the grant: %w", err))
+		return g, "", err
 	}
-	previous, err := c.sessions.Start(ctx, r, signedIn, t.Session, sessions)
+	previous, err := c.sessions.Start(ctx, r, signedIn, t.Session, have)
 	if err != nil {
 		return g, "", unavailable(err)
 	}
@@ -168,14 +167,18 @@ func (c *callback) signIn(r *http.Request, t session.Transaction, code secret.St
 	return signedIn, outcomeSignedIn, nil
 }
 
-// seen is what is known of a member before their sign-in is kept. It may be
-// nothing: a sign-in that LinkedIn has granted does not end for that.
-func (s *Site) seen(ctx context.Context, sessions *session.Manager, id keeper.MemberID) (keeper.Grant, []session.Session) {
-	g, have, err := sessions.Seen(ctx, id)
+// keepGrant stores what a sign-in brought, and says what sessions the member has. They
+// may not be known: a sign-in that LinkedIn has granted does not end for that.
+func (s *Site) keepGrant(ctx context.Context, sessions *session.Manager, k SignIns, id keeper.Identity, t keeper.Tokens) (keeper.Grant, []session.Session, error) {
+	seen, have, err := sessions.Seen(ctx, id.Member())
 	if err != nil {
-		s.cfg.Log.WarnContext(ctx, "no room is made for the new session", "member", id, "error", err)
+		s.cfg.Log.WarnContext(ctx, "no room is made for the new session", "member", id.Member(), "error", err)
 	}
-	return g, have
+	g, err := k.SignIn(ctx, seen, id, t)
+	if err != nil {
+		return keeper.Grant{}, nil, unavailable(fmt.Errorf("keep the grant: %w", err))
+	}
+	return g, have, nil
 }
 
 // refused judges an error that the browser brought instead of a code. Its

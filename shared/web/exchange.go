@@ -202,12 +202,12 @@ func (e *exchange) keep(r *http.Request, value secret.String, once session.Once)
 		e.keeper.Observe(ctx, "sdk_exchange", err)
 		return g, "", judgeSDK(err)
 	}
-	seen, sessions := e.seen(ctx, e.sessions, id.Member())
-	if g, err = e.keeper.SignIn(ctx, seen, id, tokens); err != nil {
-		return g, "", unavailable(fmt.Errorf("keep the grant: %w", err))
+	g, have, err := e.keepGrant(ctx, e.sessions, e.keeper, id, tokens)
+	if err != nil {
+		return g, "", err
 	}
 	e.keeper.Observe(ctx, "sdk_exchange", nil)
-	previous, err = e.sessions.Start(ctx, r, g, once.Session, sessions)
+	previous, err = e.sessions.Start(ctx, r, g, once.Session, have)
 	return g, previous, unavailable(err)
 }
 

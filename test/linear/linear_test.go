@@ -279,11 +279,7 @@ func (k *keepers) signIn(m *member, consent int) output {
 		return output{outcome: unknown}
 	}
 	keep := k.any()
-	seen, err := keep.Store.Get(ctx, id.Member())
-	if errors.Is(err, keeper.ErrNotFound) {
-		seen = keeper.Grant{Member: id.Member()}
-	}
-	if _, err := keep.SignIn(ctx, seen, id, tokens); err != nil {
+	if _, err := keep.SignIn(ctx, storetest.Seen(ctx, keep.Store, id.Member()), id, tokens); err != nil {
 		return output{outcome: unknown}
 	}
 	return output{outcome: done}

@@ -9,7 +9,6 @@ package soak_test
 import (
 	"container/heap"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -353,11 +352,7 @@ func (p *process) signIn(m *member) bool {
 		p.Observe(ctx, "exchange", err)
 		return false
 	}
-	seen, err := p.Store.Get(ctx, got.id.Member())
-	if errors.Is(err, keeper.ErrNotFound) {
-		seen = keeper.Grant{Member: got.id.Member()}
-	}
-	_, err = p.SignIn(ctx, seen, got.id, got.tokens)
+	_, err = p.SignIn(ctx, storetest.Seen(ctx, p.Store, got.id.Member()), got.id, got.tokens)
 	return err == nil
 }
 
