@@ -57,7 +57,7 @@ func (h *Hide) Value(s secret.String) {
 }
 
 // shapes are what is hidden wherever it stands. They are compiled for the first
-// line: that is a thirtieth of the start of a function, which writes none.
+// line, and not at the start of a function, which writes none (docs/performance.md).
 type shapes struct {
 	once               sync.Once
 	token, query, user *regexp.Regexp
